@@ -1,0 +1,162 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"modelmanager.dev"
+)
+
+// SubmitJob asks for a job. The same key twice is one job.
+func (c *Client) SubmitJob(ctx context.Context, model string, request modelmanager.JobRequest, idempotencyKey string) (modelmanager.Job, error) {
+	var job modelmanager.Job
+	err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"v1", "models", model, "jobs"},
+		header: idempotency(idempotencyKey), body: request,
+	}, &job)
+	return job, err
+}
+
+// CheckJob looks at a job's input without running anything.
+func (c *Client) CheckJob(ctx context.Context, model string, request modelmanager.JobRequest) (modelmanager.JobCheck, error) {
+	var check modelmanager.JobCheck
+	err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"v1", "models", model, "jobs"},
+		query: url.Values{"dry_run": {"true"}}, body: request,
+	}, &check)
+	return check, err
+}
+
+// JobQuery narrows a list of jobs; its zero value lists all.
+type JobQuery struct {
+	Model     string
+	State     modelmanager.JobState
+	Labels    map[string]string
+	Limit     int
+	PageToken string
+}
+
+// Jobs returns a page of jobs, newest first.
+func (c *Client) Jobs(ctx context.Context, q JobQuery) (modelmanager.JobList, error) {
+	query := paging(q.Limit, q.PageToken)
+	set(query, "model", q.Model)
+	set(query, "state", string(q.State))
+	for name, value := range q.Labels {
+		query.Add("label", name+"="+value)
+	}
+	var list modelmanager.JobList
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "jobs"}, query: query}, &list)
+	return list, err
+}
+
+// Job returns one job.
+func (c *Client) Job(ctx context.Context, id string) (modelmanager.Job, error) {
+	var job modelmanager.Job
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "jobs", id}}, &job)
+	return job, err
+}
+
+// CancelJob cancels a job; of a finished one it deletes the data, if asked to,
+// and keeps the manifest.
+func (c *Client) CancelJob(ctx context.Context, id string, deleteData bool) error {
+	query := url.Values{}
+	if deleteData {
+		query.Set("data", "true")
+	}
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"v1", "jobs", id}, query: query}, nil)
+}
+
+// RetryJob makes a new job of what failed or was rejected in a finished one.
+func (c *Client) RetryJob(ctx context.Context, id string) (modelmanager.Job, error) {
+	var job modelmanager.Job
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"v1", "jobs", id, "retry"}}, &job)
+	return job, err
+}
+
+// JobOutput returns a job's results, in the input's order and format. The
+// caller closes it.
+func (c *Client) JobOutput(ctx context.Context, id string) (io.ReadCloser, error) {
+	return c.jobStream(ctx, id, "output")
+}
+
+// JobRejected returns a job's rejected rows as JSON Lines. The caller closes it.
+func (c *Client) JobRejected(ctx context.Context, id string) (io.ReadCloser, error) {
+	return c.jobStream(ctx, id, "rejected")
+}
+
+// JobLogs returns what the workers of a job have written. The caller closes it.
+func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) {
+	return c.jobStream(ctx, id, "logs")
+}
+
+func (c *Client) jobStream(ctx context.Context, id, what string) (io.ReadCloser, error) {
+	response, err := c.send(ctx, call{method: http.MethodGet, path: []string{"v1", "jobs", id, what}})
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+// WatchJob calls progress for each state of a job until it is final, and
+// returns that state. It outlives a server that restarts: a lost connection is
+// made again for as long as ctx lasts.
+func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = 5 * time.Second
+	for {
+		job, err := c.followEvents(ctx, id, func(job modelmanager.Job) {
+			pause.Reset()
+			progress(job)
+		})
+		switch {
+		case err == nil && job.State.Final():
+			return job, nil
+		case ctx.Err() != nil:
+			return job, ctx.Err()
+		case err != nil && modelmanager.CodeOf(err) != modelmanager.CodeUnavailable:
+			return job, err
+		}
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
+			return job, ctx.Err()
+		}
+	}
+}
+
+// followEvents reads a job's server-sent events until they end; the last state
+// is the answer. A connection that breaks is no error.
+func (c *Client) followEvents(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error) {
+	var job modelmanager.Job
+	response, err := c.send(ctx, call{
+		method: http.MethodGet, path: []string{"v1", "jobs", id, "events"},
+		header: http.Header{"Accept": {"text/event-stream"}},
+	})
+	if err != nil {
+		return job, err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		data, found := bytes.CutPrefix(lines.Bytes(), []byte("data:"))
+		if !found {
+			continue
+		}
+		var next modelmanager.Job
+		if err := json.Unmarshal(data, &next); err != nil {
+			continue // a kind of event that this client doesn't know
+		}
+		job = next
+		progress(job)
+	}
+	return job, nil
+}

@@ -1,0 +1,196 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"modelmanager.dev"
+)
+
+// ModelQuery narrows a list of models; its zero value lists all.
+type ModelQuery struct {
+	Text      string // words, all of which must occur
+	Owner     string
+	Labels    map[string]string
+	Serve     modelmanager.Mode
+	Limit     int // of a page; 0: the server's default
+	PageToken string
+}
+
+// Models returns a page of models.
+func (c *Client) Models(ctx context.Context, q ModelQuery) (modelmanager.ModelList, error) {
+	query := paging(q.Limit, q.PageToken)
+	set(query, "q", q.Text)
+	set(query, "owner", q.Owner)
+	set(query, "serve", string(q.Serve))
+	for name, value := range q.Labels {
+		query.Add("label", name+"="+value)
+	}
+	var list modelmanager.ModelList
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models"}, query: query}, &list)
+	return list, err
+}
+
+// Model returns one model with its live version's spec.
+func (c *Client) Model(ctx context.Context, model string) (modelmanager.ModelInfo, error) {
+	var info modelmanager.ModelInfo
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model}}, &info)
+	return info, err
+}
+
+// Retire ends a model: it answers no more, its versions are kept.
+func (c *Client) Retire(ctx context.Context, model, reason string) error {
+	query := url.Values{}
+	set(query, "reason", reason)
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"v1", "models", model}, query: query}, nil)
+}
+
+// Versions returns a page of a model's versions, newest first.
+func (c *Client) Versions(ctx context.Context, model string, limit int, pageToken string) (modelmanager.VersionList, error) {
+	var list modelmanager.VersionList
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model, "versions"}, query: paging(limit, pageToken)}, &list)
+	return list, err
+}
+
+// Version returns one version with its spec.
+func (c *Client) Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error) {
+	var info modelmanager.VersionInfo
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model, "versions", strconv.Itoa(version)}}, &info)
+	return info, err
+}
+
+// Publish publishes a version. The same key twice is one publication.
+func (c *Client) Publish(ctx context.Context, model string, request modelmanager.PublishRequest, idempotencyKey string) (modelmanager.PublishResult, error) {
+	var result modelmanager.PublishResult
+	err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"v1", "models", model, "versions"},
+		header: idempotency(idempotencyKey), body: request,
+	}, &result)
+	return result, err
+}
+
+// Diff compares two versions.
+func (c *Client) Diff(ctx context.Context, model string, from, to int) (modelmanager.Diff, error) {
+	var diff modelmanager.Diff
+	query := url.Values{"from": {strconv.Itoa(from)}, "to": {strconv.Itoa(to)}}
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model, "diff"}, query: query}, &diff)
+	return diff, err
+}
+
+// Traffic returns a model's setting of traffic.
+func (c *Client) Traffic(ctx context.Context, model string) (modelmanager.Traffic, error) {
+	var traffic modelmanager.Traffic
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model, "traffic"}}, &traffic)
+	return traffic, err
+}
+
+// SetTraffic sets a model's traffic: its versions, shadow and reason.
+func (c *Client) SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic) (modelmanager.Traffic, error) {
+	var set modelmanager.Traffic
+	err := c.do(ctx, call{method: http.MethodPut, path: []string{"v1", "models", model, "traffic"}, body: traffic}, &set)
+	return set, err
+}
+
+// TrafficHistory returns the last settings of a model's traffic, newest first.
+func (c *Client) TrafficHistory(ctx context.Context, model string) (modelmanager.TrafficHistory, error) {
+	var history modelmanager.TrafficHistory
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model, "traffic", "history"}}, &history)
+	return history, err
+}
+
+// Rollback returns to the setting before; called again, to the one before that.
+func (c *Client) Rollback(ctx context.Context, model, reason string) (modelmanager.Traffic, error) {
+	var traffic modelmanager.Traffic
+	err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"v1", "models", model, "rollback"},
+		body: modelmanager.RollbackRequest{Reason: reason},
+	}, &traffic)
+	return traffic, err
+}
+
+// Predict asks a model for predictions: a version (0: by traffic).
+func (c *Client) Predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) (modelmanager.PredictResponse, error) {
+	var answer modelmanager.PredictResponse
+	err := c.do(ctx, call{method: http.MethodPost, path: predictPath(model, version), body: request}, &answer)
+	return answer, err
+}
+
+// PredictStream sends rows as they are, in a content type such as text/csv or
+// application/json, and returns the answer in the same one. The caller closes it.
+func (c *Client) PredictStream(ctx context.Context, model string, version int, contentType string, rows io.Reader) (io.ReadCloser, error) {
+	response, err := c.send(ctx, call{
+		method: http.MethodPost, path: predictPath(model, version),
+		header: http.Header{"Content-Type": {contentType}}, stream: rows,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+func predictPath(model string, version int) []string {
+	if version == 0 {
+		return []string{"v1", "models", model, "predict"}
+	}
+	return []string{"v1", "models", model, "versions", strconv.Itoa(version), "predict"}
+}
+
+// Logs returns the last lines that a version's replicas have written.
+func (c *Client) Logs(ctx context.Context, model string, version, lines int) (io.ReadCloser, error) {
+	query := url.Values{}
+	if lines > 0 {
+		query.Set("lines", strconv.Itoa(lines))
+	}
+	response, err := c.send(ctx, call{
+		method: http.MethodGet, path: []string{"v1", "models", model, "versions", strconv.Itoa(version), "logs"}, query: query,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+// Upload streams a file in; it exists once this returns.
+func (c *Client) Upload(ctx context.Context, name string, data io.Reader) (modelmanager.Upload, error) {
+	var upload modelmanager.Upload
+	query := url.Values{}
+	set(query, "name", name)
+	err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"v1", "uploads"}, query: query,
+		header: http.Header{"Content-Type": {"application/octet-stream"}}, stream: data,
+	}, &upload)
+	return upload, err
+}
+
+// ServerVersion says what the server is.
+func (c *Client) ServerVersion(ctx context.Context) (json.RawMessage, error) {
+	var version json.RawMessage
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "version"}}, &version)
+	return version, err
+}
+
+func paging(limit int, token string) url.Values {
+	query := url.Values{}
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	set(query, "page_token", token)
+	return query
+}
+
+func set(query url.Values, name, value string) {
+	if value != "" {
+		query.Set(name, value)
+	}
+}
+
+func idempotency(key string) http.Header {
+	if key == "" {
+		return nil
+	}
+	return http.Header{"Idempotency-Key": {key}}
+}
