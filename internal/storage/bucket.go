@@ -1,0 +1,276 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modelmanager.dev"
+)
+
+// Bucket is a tree of objects. An object appears whole or not at all, and is
+// durable once the Close of its Writer has returned. A Bucket may be used by
+// many goroutines, and one of files by many processes, at once. Errors carry a
+// code: CodeNotFound, CodeConflict, CodeBadRequest for an impossible key,
+// CodeStorage for everything that the medium did.
+type Bucket struct {
+	backend backend
+	url     string
+}
+
+// Attributes describes an object. The ETag changes whenever the content does.
+type Attributes struct {
+	Size     int64
+	ETag     string // quoted, as in HTTP
+	Modified time.Time
+}
+
+// Object is an entry of a list.
+type Object struct {
+	Key      string
+	Size     int64
+	Modified time.Time
+}
+
+// backend is one medium. Keys have been checked.
+type backend interface {
+	open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
+	create(ctx context.Context, key string, exclusive bool) (sink, error)
+	stat(ctx context.Context, key string) (Attributes, error)
+	// list returns at most limit objects in order of their keys.
+	list(ctx context.Context, prefix, after string, limit int) ([]Object, error)
+	// remove removes an object; removing one that isn't there is no error.
+	remove(ctx context.Context, key string) error
+	close() error
+}
+
+// sink is an object that is being written.
+type sink interface {
+	io.Writer
+	commit() error // makes it appear; it can't be used after
+	abort()        // leaves no trace of it
+}
+
+// Open opens file:///an/absolute/directory, which is created if need be, or
+// mem://, which is empty, and gone when the Bucket is.
+func Open(ctx context.Context, address string) (*Bucket, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "opening the storage %q: %w", address, err)
+	}
+	switch u.Scheme {
+	case "file":
+		if u.Host != "" || u.User != nil || u.RawQuery != "" || !filepath.IsAbs(u.Path) {
+			return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
+				"opening the storage %q: write it as file:///an/absolute/directory", address)
+		}
+		b, err := newFiles(filepath.Clean(u.Path))
+		if err != nil {
+			return nil, err
+		}
+		return &Bucket{backend: b, url: strings.TrimSuffix(address, "/")}, nil
+	case "mem":
+		return &Bucket{backend: newCloud(ctx), url: strings.TrimSuffix(address, "/")}, nil
+	}
+	return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
+		"opening the storage %q: there is no scheme %q here, use file:// or mem://", address, u.Scheme)
+}
+
+// Close frees what the bucket holds.
+func (b *Bucket) Close() error { return b.backend.close() }
+
+// URL returns the address that the bucket was opened with.
+func (b *Bucket) URL() string { return b.url }
+
+// Read reads length bytes from offset on; length −1: to the end. A range that
+// goes beyond the end is cut there.
+func (b *Bucket) Read(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	if offset < 0 {
+		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "reading %s: the offset %d is negative", key, offset)
+	}
+	return b.backend.open(ctx, key, offset, length)
+}
+
+// ReadAll reads a small object, of at most limit bytes.
+func (b *Bucket) ReadAll(ctx context.Context, key string, limit int64) ([]byte, error) {
+	r, err := b.Read(ctx, key, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, storageError("reading", key, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, modelmanager.Errorf(modelmanager.CodeTooLarge, "reading %s: it is larger than %d bytes", key, limit)
+	}
+	return data, nil
+}
+
+// Write starts an object; it replaces one of this key when it is closed.
+func (b *Bucket) Write(ctx context.Context, key string) (*Writer, error) {
+	return b.writer(ctx, key, false)
+}
+
+// CreateWrite starts an object that may not exist yet: of many that write the
+// same key exactly one succeeds, and the Close of the others fails with
+// CodeConflict.
+func (b *Bucket) CreateWrite(ctx context.Context, key string) (*Writer, error) {
+	return b.writer(ctx, key, true)
+}
+
+func (b *Bucket) writer(ctx context.Context, key string, exclusive bool) (*Writer, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	s, err := b.backend.create(ctx, key, exclusive)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{ctx: ctx, key: key, sink: s}, nil
+}
+
+// WriteAll writes a small object.
+func (b *Bucket) WriteAll(ctx context.Context, key string, data []byte) error {
+	w, err := b.Write(ctx, key)
+	if err != nil {
+		return err
+	}
+	return w.all(data)
+}
+
+// Create writes a small object that may not exist yet, as CreateWrite does.
+func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
+	w, err := b.CreateWrite(ctx, key)
+	if err != nil {
+		return err
+	}
+	return w.all(data)
+}
+
+// Stat describes an object; CodeNotFound if there is none.
+func (b *Bucket) Stat(ctx context.Context, key string) (Attributes, error) {
+	if err := checkKey(key); err != nil {
+		return Attributes{}, err
+	}
+	return b.backend.stat(ctx, key)
+}
+
+// List returns at most limit objects whose keys start with prefix and are
+// greater than startAfter, in order of their keys; limit 0: all.
+func (b *Bucket) List(ctx context.Context, prefix, startAfter string, limit int) ([]Object, error) {
+	if prefix != "" {
+		// The rest of a key may follow, so the last part of a prefix is free.
+		if err := checkKey(prefix + "x"); err != nil {
+			return nil, err
+		}
+	}
+	if limit <= 0 {
+		limit = 1<<31 - 1
+	}
+	return b.backend.list(ctx, prefix, startAfter, limit)
+}
+
+// Delete removes an object; removing one that isn't there is no error.
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	return b.backend.remove(ctx, key)
+}
+
+// DeletePrefix removes every object whose key starts with prefix, which may
+// not be empty.
+func (b *Bucket) DeletePrefix(ctx context.Context, prefix string) error {
+	if prefix == "" {
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "deleting objects: an empty prefix would delete all of them")
+	}
+	for {
+		objects, err := b.List(ctx, prefix, "", 1000)
+		if err != nil || len(objects) == 0 {
+			return err
+		}
+		for _, object := range objects {
+			if err := b.backend.remove(ctx, object.Key); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Writer writes one object. Exactly one of Close and Abort ends it; Abort
+// after Close does nothing, so that it can be deferred.
+type Writer struct {
+	ctx  context.Context
+	key  string
+	sink sink
+	err  error
+	done bool
+}
+
+// Write adds to the object.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.sink.Write(p)
+	if err != nil {
+		w.err = storageError("writing", w.key, err)
+	}
+	return n, w.err
+}
+
+// Close makes the object appear, unless a Write failed or the context ended.
+func (w *Writer) Close() error {
+	if w.done {
+		return w.err
+	}
+	w.done = true
+	if w.err == nil && w.ctx.Err() != nil {
+		w.err = w.ctx.Err()
+	}
+	if w.err != nil {
+		w.sink.abort()
+		return w.err
+	}
+	w.err = w.sink.commit()
+	return w.err
+}
+
+// Abort drops the object.
+func (w *Writer) Abort() {
+	if w.done {
+		return
+	}
+	w.done, w.err = true, fmt.Errorf("writing %s: aborted", w.key)
+	w.sink.abort()
+}
+
+func (w *Writer) all(data []byte) error {
+	defer w.Abort()
+	if _, err := io.Copy(w, bytes.NewReader(data)); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+func storageError(doing, key string, err error) error {
+	return modelmanager.Errorf(modelmanager.CodeStorage, "%s %s: %w", doing, key, err)
+}
+
+func notFound(key string) error {
+	return modelmanager.Errorf(modelmanager.CodeNotFound, "there is no object %s", key)
+}
+
+func exists(key string) error {
+	return modelmanager.Errorf(modelmanager.CodeConflict, "writing %s: it exists already", key)
+}
