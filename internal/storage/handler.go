@@ -40,7 +40,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
-	grant, err := h.signer.Verify(r.URL.Path)
+	grant, err := h.signer.Verify(r.URL)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -37,21 +39,21 @@ type Signer struct {
 // other's URLs.
 func NewSigner(key []byte) *Signer { return &Signer{key: key, now: time.Now} }
 
-// Path returns the URL's path, below PathObjects; put it behind any address of
-// a server.
+// Path returns the URL's path and query; put it behind any address of a server.
+// What is secret is in the query, so that it is easily left out of messages.
 func (s *Signer) Path(grant Grant) string {
 	data, err := json.Marshal(grant)
 	if err != nil {
 		panic(err) // a Grant has nothing that JSON lacks
 	}
 	payload := base64.RawURLEncoding.EncodeToString(data)
-	return PathObjects + payload + "." + base64.RawURLEncoding.EncodeToString(s.mac(payload))
+	return PathObjects + url.PathEscape(path.Base(grant.Key+grant.URI)) +
+		"?grant=" + payload + "." + base64.RawURLEncoding.EncodeToString(s.mac(payload))
 }
 
-// Verify reads what Path wrote; CodeForbidden if it is not ours, or too old.
-func (s *Signer) Verify(path string) (Grant, error) {
-	token, _ := strings.CutPrefix(path, PathObjects)
-	payload, mac, ok := strings.Cut(token, ".")
+// Verify reads a URL that Path made; CodeForbidden if it is not ours, or too old.
+func (s *Signer) Verify(u *url.URL) (Grant, error) {
+	payload, mac, ok := strings.Cut(u.Query().Get("grant"), ".")
 	given, err := base64.RawURLEncoding.DecodeString(mac)
 	if !ok || err != nil || !hmac.Equal(given, s.mac(payload)) {
 		return Grant{}, modelmanager.Errorf(modelmanager.CodeForbidden, "this URL was not signed by this server")
