@@ -33,5 +33,6 @@ type Source struct {
 	Repository string `json:"repository,omitempty"`
 	Commit     string `json:"commit,omitempty"`
 	Path       string `json:"path,omitempty"` // of the folder in the repository
+	Tree       string `json:"tree,omitempty"` // digest of the folder before its build, "sha256:…"
 	Author     string `json:"author,omitempty"`
 }
