@@ -1,0 +1,30 @@
+package control
+
+import (
+	"modelmanager.dev"
+	"modelmanager.dev/internal/agent"
+)
+
+// TaskError turns the exit code of an agent that ran a task into an error, nil
+// for 0. Code −1 is one that a signal ended.
+func TaskError(exit int, reason string) error {
+	code := modelmanager.CodeInternal
+	switch exit {
+	case 0:
+		return nil
+	case agent.ExitModelFault:
+		code = modelmanager.CodeModelError
+		if reason == "" {
+			reason = "the model failed"
+		}
+	case agent.ExitStorageFault:
+		code = modelmanager.CodeStorage
+		if reason == "" {
+			reason = "reading or writing the job's data failed"
+		}
+	}
+	if reason == "" {
+		return modelmanager.Errorf(code, "the agent ended with code %d", exit)
+	}
+	return modelmanager.Errorf(code, "%s", reason)
+}
