@@ -1,14 +1,14 @@
-// Package problem writes errors as RFC 9457 problem details. It is the one
-// table from codes to HTTP statuses: agents, the gateway and the API share it.
+// Package problem writes errors as HTTP answers: RFC 9457 problem details with
+// a code from the closed set.
 package problem
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
 	"strconv"
-	"time"
 
 	"modelmanager.dev"
 )
@@ -16,16 +16,9 @@ import (
 // ContentType is the media type of a problem.
 const ContentType = "application/problem+json"
 
-// TypePrefix is what a problem's type begins with; its code follows.
-const TypePrefix = "https://modelmanager.dev/problems/"
-
-// StatusClientClosed is the status of a call whose client went away before
-// the answer; nobody sees it but logs and metrics.
-const StatusClientClosed = 499
-
-// Problem is the body of every answer that is an error.
+// Problem is the body of an error answer.
 type Problem struct {
-	Type   string                  `json:"type"`
+	Type   string                  `json:"type"` // a URI that names the code
 	Title  string                  `json:"title"`
 	Status int                     `json:"status"`
 	Code   modelmanager.Code       `json:"code"`
@@ -33,64 +26,105 @@ type Problem struct {
 	Errors []modelmanager.RowError `json:"errors,omitempty"`
 }
 
-// Of returns the problem that tells of err. An error without a code is an
-// internal one: its text is for logs, and is not shown.
+// kind is what a code looks like in HTTP.
+type kind struct {
+	status int
+	title  string
+}
+
+var kinds = map[modelmanager.Code]kind{
+	modelmanager.CodeBadRequest:         {http.StatusBadRequest, "The request can't be read"},
+	modelmanager.CodeInvalidSpec:        {http.StatusUnprocessableEntity, "The spec is invalid"},
+	modelmanager.CodeInvalidRows:        {http.StatusUnprocessableEntity, "Rows are invalid"},
+	modelmanager.CodeInvalidInput:       {http.StatusUnprocessableEntity, "The input can't be read"},
+	modelmanager.CodeMissingColumn:      {http.StatusUnprocessableEntity, "The input lacks a column"},
+	modelmanager.CodeInvalidPredictions: {http.StatusBadGateway, "The model's answer is invalid"},
+	modelmanager.CodeModelError:         {http.StatusBadGateway, "The model failed"},
+	modelmanager.CodeRowDependent:       {http.StatusUnprocessableEntity, "Predictions depend on other rows"},
+	modelmanager.CodeUnauthenticated:    {http.StatusUnauthorized, "Who are you?"},
+	modelmanager.CodeForbidden:          {http.StatusForbidden, "Not allowed"},
+	modelmanager.CodeNotFound:           {http.StatusNotFound, "Not found"},
+	modelmanager.CodeRetired:            {http.StatusGone, "The model is retired"},
+	modelmanager.CodeNameTaken:          {http.StatusConflict, "The name is taken"},
+	modelmanager.CodeConflict:           {http.StatusConflict, "Conflict"},
+	modelmanager.CodeManagedElsewhere:   {http.StatusConflict, "Managed elsewhere"},
+	modelmanager.CodeTooLarge:           {http.StatusRequestEntityTooLarge, "Too large"},
+	modelmanager.CodeUnsupportedMedia:   {http.StatusUnsupportedMediaType, "Unsupported content type"},
+	modelmanager.CodeNotServed:          {http.StatusConflict, "The model doesn't serve this"},
+	modelmanager.CodeTooManyRequests:    {http.StatusTooManyRequests, "Too many requests"},
+	modelmanager.CodeCancelled:          {http.StatusConflict, "Cancelled"},
+	modelmanager.CodeRejectedRows:       {http.StatusUnprocessableEntity, "Too many rows were rejected"},
+	modelmanager.CodeInputChanged:       {http.StatusConflict, "The input changed"},
+	modelmanager.CodeStorage:            {http.StatusBadGateway, "Storage failed"},
+	modelmanager.CodeNeedsKubernetes:    {http.StatusConflict, "The model needs Kubernetes"},
+	modelmanager.CodeUnavailable:        {http.StatusServiceUnavailable, "Not available now"},
+	modelmanager.CodeDeadlineExceeded:   {http.StatusGatewayTimeout, "The deadline has passed"},
+	modelmanager.CodeInternal:           {http.StatusInternalServerError, "Model Manager failed"},
+}
+
+// Status returns the HTTP status of a code.
+func Status(code modelmanager.Code) int {
+	if kind, ok := kinds[code]; ok {
+		return kind.status
+	}
+	return http.StatusInternalServerError
+}
+
+// Of describes an error. The text of an error without a code is not shown:
+// it was not written for callers.
 func Of(err error) Problem {
 	var e *modelmanager.Error
-	if !errors.As(err, &e) {
-		return Problem{
-			Type:   TypePrefix + string(modelmanager.CodeInternal),
-			Title:  Title(modelmanager.CodeInternal),
-			Status: http.StatusInternalServerError,
-			Code:   modelmanager.CodeInternal,
-			Detail: "something went wrong inside Model Manager; its logs say what",
-		}
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, context.DeadlineExceeded):
+		e = modelmanager.Errorf(modelmanager.CodeDeadlineExceeded, "the deadline passed before the answer was there")
+	case errors.Is(err, context.Canceled):
+		e = modelmanager.Errorf(modelmanager.CodeCancelled, "the caller went away")
+	default:
+		e = modelmanager.Errorf(modelmanager.CodeInternal, "Model Manager failed; the server's log says why")
 	}
 	return Problem{
-		Type:   TypePrefix + string(e.Code),
-		Title:  Title(e.Code),
+		Type:   "https://modelmanager.dev/problems/" + string(e.Code),
+		Title:  kinds[e.Code].title,
 		Status: Status(e.Code),
 		Code:   e.Code,
-		Detail: e.Detail,
+		Detail: detail(err, e),
 		Errors: e.Rows,
 	}
 }
 
-// Error returns the error that a problem tells of: the inverse of Of.
-func (p Problem) Error() *modelmanager.Error {
-	return &modelmanager.Error{Code: p.Code, Detail: p.Detail, Rows: p.Errors}
+// detail keeps the context that wrapping added around a coded error.
+func detail(err error, coded *modelmanager.Error) string {
+	var inner *modelmanager.Error
+	if errors.As(err, &inner) && inner == coded {
+		return err.Error()
+	}
+	return coded.Detail
 }
 
-// Write answers with the problem that tells of err, and with Retry-After where
-// the error says when to come back.
+// Write answers a request with an error.
 func Write(w http.ResponseWriter, err error) {
 	p := Of(err)
-	body, marshalErr := json.Marshal(p)
-	if marshalErr != nil {
-		p = Of(marshalErr)
-		body, _ = json.Marshal(p)
-	}
 	header := w.Header()
 	header.Set("Content-Type", ContentType)
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("Cache-Control", "no-store")
-	if after := RetryAfter(err); after != "" {
-		header.Set("Retry-After", after)
+	header.Set("X-Content-Type-Options", "nosniff")
+	if seconds := RetryAfter(err); seconds > 0 {
+		header.Set("Retry-After", strconv.Itoa(seconds))
+	}
+	if p.Status == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", "Bearer")
 	}
 	w.WriteHeader(p.Status)
-	w.Write(body)
+	// The caller may be gone; there is nobody left to tell.
+	_ = json.NewEncoder(w).Encode(p)
 }
 
-// RetryAfter returns the value of the Retry-After header for err, in whole
-// seconds, at least one; "" where err doesn't ask for another try.
-func RetryAfter(err error) string {
+// RetryAfter returns the whole seconds after which to try again; 0 if the
+// error doesn't say.
+func RetryAfter(err error) int {
 	var e *modelmanager.Error
-	if !errors.As(err, &e) {
-		return ""
+	if !errors.As(err, &e) || e.RetryAfter <= 0 {
+		return 0
 	}
-	if e.RetryAfter <= 0 && e.Code != modelmanager.CodeUnavailable && e.Code != modelmanager.CodeTooManyRequests {
-		return ""
-	}
-	seconds := math.Ceil(float64(e.RetryAfter) / float64(time.Second))
-	return strconv.Itoa(int(max(1, seconds)))
+	return int(math.Ceil(e.RetryAfter.Seconds()))
 }
