@@ -1,0 +1,280 @@
+package registry
+
+import (
+	"encoding/base64"
+	"math/bits"
+	"slices"
+	"sort"
+	"strings"
+
+	"modelmanager.dev"
+)
+
+// Query selects models; empty fields select all.
+type Query struct {
+	Text      string            // words that must all occur in name, summary, owner or a label's value; case doesn't matter
+	Owner     string            // exactly
+	Labels    map[string]string // all of them, exactly
+	Serve     modelmanager.Mode
+	Retired   bool   // retired models too
+	Limit     int    // default 50, at most 1000
+	PageToken string // of the page before
+}
+
+// Page is a part of a list, by name. The token of the page after it stays
+// good whatever is published or retired meanwhile: no model that stays in the
+// list is missed or appears twice.
+type Page struct {
+	Models        []modelmanager.Model // of the history, the setting in force alone
+	NextPageToken string               // "" on the last page
+}
+
+// Exact caps of a query's parts, beyond which it is refused.
+const (
+	maxText       = 1000 // bytes
+	maxQueryWords = 20
+)
+
+// List returns the models that a query selects, by name. It answers from the
+// index, which Run keeps.
+func (r *Registry) List(query Query) (Page, error) {
+	search, err := newSearch(query)
+	if err != nil {
+		return Page{}, err
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.index.loading != nil {
+		return Page{}, modelmanager.Errorf(modelmanager.CodeUnavailable, "listing models: the registry is still being read; try again in a moment")
+	}
+	return r.index.page(search), nil
+}
+
+// search is a checked query.
+type search struct {
+	words []string // in lower case
+	owner string
+	label []string // key and value
+	serve modes
+	gone  bool // retired models too
+	after string
+	limit int
+}
+
+func newSearch(query Query) (search, error) {
+	refuse := func(format string, args ...any) (search, error) {
+		return search{}, modelmanager.Errorf(modelmanager.CodeBadRequest, "listing models: "+format, args...)
+	}
+	s := search{owner: query.Owner, gone: query.Retired, limit: pageLimit(query.Limit)}
+	if len(query.Text) > maxText {
+		return refuse("the text to search for is %d bytes long, the limit is %d", len(query.Text), maxText)
+	}
+	s.words = strings.Fields(strings.ReplaceAll(strings.ToLower(query.Text), "\x00", " "))
+	slices.SortFunc(s.words, func(a, b string) int { return len(b) - len(a) }) // the rarer first
+	if len(s.words) > maxQueryWords {
+		return refuse("the text to search for has %d words, the limit is %d", len(s.words), maxQueryWords)
+	}
+	for key, value := range query.Labels {
+		s.label = append(s.label, key+labelMark+value)
+	}
+	switch query.Serve {
+	case "":
+	case modelmanager.RealTime, modelmanager.Batch:
+		s.serve = packModes([]modelmanager.Mode{query.Serve}) &^ batchFirst
+	default:
+		return refuse("models serve %s or %s, not %.40q", modelmanager.RealTime, modelmanager.Batch, query.Serve)
+	}
+	after, err := base64.RawURLEncoding.DecodeString(query.PageToken)
+	if err != nil || query.PageToken != "" && !validName(string(after)) {
+		return refuse("the page token isn't one that a list gave out")
+	}
+	s.after = string(after)
+	return s, nil
+}
+
+// page collects a page. Where many models match, a walk along the names soon
+// has one; where few do, the lists of who has what find them.
+func (x *index) page(s search) Page {
+	start := x.position(s.after)
+	if s.after != "" && start < len(x.order) && x.names.at(x.order[start]) == s.after {
+		start++
+	}
+	if len(s.words) == 0 && s.owner == "" && len(s.label) == 0 {
+		return x.walk(s, x.order[start:], func(uint32) bool { return true })
+	}
+	const trial = 1024
+	if slots, full := x.try(s, x.order[start:min(start+trial, len(x.order))]); full || start+trial >= len(x.order) {
+		return x.walk(s, slots, func(uint32) bool { return true })
+	}
+	found := x.matches(s)
+	if found.count() > trial {
+		return x.walk(s, x.order[start:], found.has)
+	}
+	return x.walk(s, x.sorted(found, s.after), func(uint32) bool { return true })
+}
+
+// walk makes a page of the first slots that match and may be listed.
+func (x *index) walk(s search, slots []uint32, matches func(uint32) bool) Page {
+	var page Page
+	for _, slot := range slots {
+		if !x.listed(s, slot) || !matches(slot) {
+			continue
+		}
+		if len(page.Models) == s.limit {
+			last := page.Models[s.limit-1].Name
+			page.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(last))
+			break
+		}
+		page.Models = append(page.Models, x.model(slot))
+	}
+	return page
+}
+
+func (x *index) listed(s search, slot uint32) bool {
+	e := &x.entries[slot]
+	return e.serve&s.serve == s.serve && (s.gone || e.retired == nil)
+}
+
+// try looks at each of the slots, and tells whether they fill a page and more.
+func (x *index) try(s search, slots []uint32) ([]uint32, bool) {
+	owner, found := x.owners.ids[s.owner]
+	if s.owner != "" && !found {
+		return nil, true
+	}
+	labels := make([]uint32, 0, len(s.label))
+	for _, label := range s.label {
+		id, found := x.labels.ids[label]
+		if !found {
+			return nil, true
+		}
+		labels = append(labels, id)
+	}
+	var matching []uint32
+	for _, slot := range slots {
+		e := &x.entries[slot]
+		if !x.listed(s, slot) || s.owner != "" && e.owner != owner {
+			continue
+		}
+		if slices.ContainsFunc(labels, func(id uint32) bool { return !slices.Contains(e.labels, id) }) ||
+			!x.contains(slot, s.words) {
+			continue
+		}
+		matching = append(matching, slot)
+		if len(matching) > s.limit {
+			return matching, true
+		}
+	}
+	return matching, false
+}
+
+// contains tells whether each word occurs in a model's name or search text.
+func (x *index) contains(slot uint32, words []string) bool {
+	if len(words) == 0 {
+		return true
+	}
+	name, rest := x.names.at(slot), ""
+	for _, word := range words {
+		if strings.Contains(name, word) {
+			continue
+		}
+		if rest == "" {
+			e := &x.entries[slot]
+			var b strings.Builder
+			b.WriteString(e.summary)
+			b.WriteByte(' ')
+			b.WriteString(x.owners.value(e.owner))
+			for _, label := range e.labels {
+				_, value, _ := strings.Cut(x.labels.value(label), labelMark)
+				b.WriteByte(' ')
+				b.WriteString(value)
+			}
+			rest = strings.ToLower(b.String())
+		}
+		if !strings.Contains(rest, word) {
+			return false
+		}
+	}
+	return true
+}
+
+// matches finds all slots that match owner, labels and words.
+func (x *index) matches(s search) slotSet {
+	var all slotSet
+	narrow := func(set slotSet) {
+		if all == nil {
+			all = set
+		} else {
+			all.intersect(set)
+		}
+	}
+	if s.owner != "" {
+		narrow(x.setOf(x.owners.with(s.owner)))
+	}
+	for _, label := range s.label {
+		narrow(x.setOf(x.labels.with(label)))
+	}
+	for _, word := range s.words {
+		set := newSlotSet(len(x.entries))
+		x.names.containing(word, set.add)
+		x.words.text.containing(word, func(id uint32) { set.addAll(x.words.slots[id]) })
+		narrow(set)
+	}
+	return all
+}
+
+func (x *index) setOf(slots posting) slotSet {
+	set := newSlotSet(len(x.entries))
+	set.addAll(slots)
+	return set
+}
+
+// sorted returns the slots of a set whose names come after a name, by name.
+func (x *index) sorted(set slotSet, after string) []uint32 {
+	var slots []uint32
+	for slot := range set.all {
+		if x.names.at(slot) > after {
+			slots = append(slots, slot)
+		}
+	}
+	sort.Slice(slots, func(i, j int) bool { return x.names.at(slots[i]) < x.names.at(slots[j]) })
+	return slots
+}
+
+// slotSet is a set of slots, one bit each.
+type slotSet []uint64
+
+func newSlotSet(slots int) slotSet { return make(slotSet, (slots+63)/64) }
+
+func (s slotSet) add(slot uint32) { s[slot/64] |= 1 << (slot % 64) }
+
+func (s slotSet) addAll(slots posting) {
+	for _, slot := range slots {
+		s.add(slot)
+	}
+}
+
+func (s slotSet) has(slot uint32) bool { return s[slot/64]&(1<<(slot%64)) != 0 }
+
+func (s slotSet) intersect(other slotSet) {
+	for i := range s {
+		s[i] &= other[i]
+	}
+}
+
+func (s slotSet) count() int {
+	n := 0
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+func (s slotSet) all(yield func(uint32) bool) {
+	for i, word := range s {
+		for ; word != 0; word &= word - 1 {
+			if !yield(uint32(i*64 + bits.TrailingZeros64(word))) {
+				return
+			}
+		}
+	}
+}

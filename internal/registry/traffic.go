@@ -1,0 +1,243 @@
+package registry
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"modelmanager.dev"
+)
+
+// Limits of a model's traffic.
+const (
+	maxHistory = 20 // settings kept
+	maxShares  = 20 // versions of one setting
+)
+
+// SetTraffic sets which versions of a model answer, and returns the model. A
+// setting that is in force already changes nothing. Errors: CodeBadRequest for
+// an impossible setting, CodeNotFound for an unknown model or version,
+// CodeRetired.
+func (r *Registry) SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic, change modelmanager.Change) (modelmanager.Model, error) {
+	return r.moveTraffic(ctx, model, traffic, change, nil)
+}
+
+// SetTrafficAfter is SetTraffic for who acts on what they saw: it fails with
+// CodeConflict if the setting in force isn't the one made at the given time.
+func (r *Registry) SetTrafficAfter(ctx context.Context, model string, seen time.Time, traffic modelmanager.Traffic, change modelmanager.Change) (modelmanager.Model, error) {
+	return r.moveTraffic(ctx, model, traffic, change, &seen)
+}
+
+// Promote sends everything to one version, and ends a shadow.
+func (r *Registry) Promote(ctx context.Context, model string, version int, change modelmanager.Change) (modelmanager.Model, error) {
+	return r.moveTraffic(ctx, model, modelmanager.All(version), change, nil)
+}
+
+func (r *Registry) moveTraffic(ctx context.Context, name string, traffic modelmanager.Traffic, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error) {
+	if err := checkTraffic(name, traffic); err != nil {
+		return modelmanager.Model{}, err
+	}
+	if _, _, err := r.get(ctx, name); err != nil {
+		return modelmanager.Model{}, err
+	}
+	largest, err := r.checkVersions(ctx, name, traffic)
+	if err != nil {
+		return modelmanager.Model{}, err
+	}
+	return r.change(ctx, name, func(model *modelmanager.Model) (bool, error) {
+		if model.Retired != nil {
+			return false, retiredError(*model)
+		}
+		if seen != nil && !model.Traffic().At.Equal(*seen) {
+			return false, modelmanager.Errorf(modelmanager.CodeConflict,
+				"setting the traffic of %s: %s changed it meanwhile; look at it again", name, somebody(model.Traffic().By))
+		}
+		if sameTraffic(model.Traffic(), traffic) {
+			return false, nil
+		}
+		r.setTraffic(model, traffic, change)
+		return true, describe(model, largest)
+	})
+}
+
+func somebody(by string) string {
+	if by == "" {
+		return "somebody"
+	}
+	return by
+}
+
+// Rollback goes back to the setting before the one in force; again, one
+// further back. Settings that answered nothing are passed over. CodeConflict
+// if there is nothing before.
+func (r *Registry) Rollback(ctx context.Context, name string, change modelmanager.Change) (modelmanager.Model, error) {
+	if _, _, err := r.get(ctx, name); err != nil {
+		return modelmanager.Model{}, err
+	}
+	return r.change(ctx, name, func(model *modelmanager.Model) (bool, error) {
+		if model.Retired != nil {
+			return false, retiredError(*model)
+		}
+		index, found := settingBefore(model.History, 0)
+		if !found {
+			return false, modelmanager.Errorf(modelmanager.CodeConflict,
+				"rolling back %s: no setting of its traffic is kept from before the one in force; set the traffic instead", name)
+		}
+		back := model.History[index]
+		largest, err := r.checkVersions(ctx, name, back)
+		if err != nil {
+			return false, err
+		}
+		again := model.Traffic().Back
+		r.setTraffic(model, back, change)
+		model.History[0].Back = again + 1
+		return true, describe(model, largest)
+	})
+}
+
+// Retire ends a model: it answers no more, its versions and its history stay.
+// Retiring a retired model changes nothing.
+func (r *Registry) Retire(ctx context.Context, name string, change modelmanager.Change) (modelmanager.Model, error) {
+	if _, _, err := r.get(ctx, name); err != nil {
+		return modelmanager.Model{}, err
+	}
+	return r.change(ctx, name, func(model *modelmanager.Model) (bool, error) {
+		if model.Retired != nil {
+			return false, nil
+		}
+		r.setTraffic(model, modelmanager.Traffic{}, change)
+		model.Retired = &modelmanager.Change{By: change.By, At: model.History[0].At, Reason: change.Reason}
+		return true, nil
+	})
+}
+
+// setTraffic puts a setting at the head of a model's history. Its time is
+// later than that of every setting before it, whatever the clocks say: times
+// order a model's records.
+func (r *Registry) setTraffic(model *modelmanager.Model, traffic modelmanager.Traffic, change modelmanager.Change) {
+	at := change.At.UTC().Truncate(time.Microsecond)
+	if change.At.IsZero() {
+		at = r.instant()
+	}
+	if last := model.Traffic().At; !at.After(last) {
+		at = last.Add(time.Microsecond)
+	}
+	setting := modelmanager.Traffic{
+		Versions: slices.Clone(traffic.Versions),
+		Shadow:   traffic.Shadow,
+		Reason:   change.Reason,
+		By:       change.By,
+		At:       at,
+	}
+	model.History = slices.Insert(slices.Clone(model.History), 0, setting)
+	if len(model.History) > maxHistory {
+		model.History = slices.Clip(model.History[:maxHistory])
+	}
+}
+
+// settingBefore returns the index of the setting that a roll-back from the
+// one at index goes to. A setting that was itself reached by rolling back
+// stands for the one it repeats: what is before it is what was before that
+// one, never the setting that somebody rolled back from.
+func settingBefore(history []modelmanager.Traffic, index int) (int, bool) {
+	chosen, found := chosenSetting(history, index)
+	if !found {
+		return 0, false
+	}
+	for {
+		before, found := chosenSetting(history, chosen+1)
+		if !found || len(history[before].Versions) > 0 {
+			return before, found
+		}
+		chosen = before
+	}
+}
+
+// chosenSetting returns the index of the setting that somebody chose and that
+// the one at index is, or repeats.
+func chosenSetting(history []modelmanager.Traffic, index int) (int, bool) {
+	if index >= len(history) {
+		return 0, false
+	}
+	if history[index].Back == 0 {
+		return index, true
+	}
+	return settingBefore(history, index+1)
+}
+
+func sameTraffic(a, b modelmanager.Traffic) bool {
+	if a.Shadow != b.Shadow || len(a.Versions) != len(b.Versions) {
+		return false
+	}
+	for _, share := range a.Versions {
+		if !slices.Contains(b.Versions, share) {
+			return false
+		}
+	}
+	return true
+}
+
+func checkTraffic(name string, traffic modelmanager.Traffic) error {
+	refuse := func(format string, args ...any) error {
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "setting the traffic of "+name+": "+format, args...)
+	}
+	if len(traffic.Versions) == 0 {
+		return refuse("it names no version; to stop a model from answering, retire it")
+	}
+	if len(traffic.Versions) > maxShares {
+		return refuse("it names %d versions, the limit is %d", len(traffic.Versions), maxShares)
+	}
+	sum := 0
+	percent := map[int]int{}
+	for _, share := range traffic.Versions {
+		if share.Version < 1 {
+			return refuse("%d isn't a version's number", share.Version)
+		}
+		if _, twice := percent[share.Version]; twice {
+			return refuse("version %d appears twice", share.Version)
+		}
+		if share.Percent < 0 || share.Percent > 100 {
+			return refuse("%d percent for version %d isn't between 0 and 100", share.Percent, share.Version)
+		}
+		percent[share.Version] = share.Percent
+		sum += share.Percent
+	}
+	if sum != 100 {
+		return refuse("the percentages add up to %d, not to 100", sum)
+	}
+	if traffic.Shadow < 0 {
+		return refuse("the shadow can't be version %d", traffic.Shadow)
+	}
+	if percent[traffic.Shadow] > 0 {
+		return refuse("version %d can't be the shadow: it answers %d percent itself", traffic.Shadow, percent[traffic.Shadow])
+	}
+	return nil
+}
+
+// checkVersions returns the version with the largest share once every version
+// of the setting is known to exist.
+func (r *Registry) checkVersions(ctx context.Context, name string, traffic modelmanager.Traffic) (modelmanager.Version, error) {
+	var largest modelmanager.Version
+	numbers := []int{}
+	for _, share := range traffic.Versions {
+		numbers = append(numbers, share.Version)
+	}
+	if traffic.Shadow != 0 {
+		numbers = append(numbers, traffic.Shadow)
+	}
+	for _, number := range numbers {
+		version, err := r.Version(ctx, name, number)
+		if modelmanager.CodeOf(err) == modelmanager.CodeNotFound {
+			return largest, modelmanager.Errorf(modelmanager.CodeNotFound,
+				"setting the traffic of %s: it has no version %s", name, strconv.Itoa(number))
+		}
+		if err != nil {
+			return largest, err
+		}
+		if number == traffic.Largest() {
+			largest = version
+		}
+	}
+	return largest, nil
+}
