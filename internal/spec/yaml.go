@@ -1,0 +1,220 @@
+package spec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// What a model.yaml may be at most. A published spec is at most 256 KiB; the
+// file may have comments beside it.
+const (
+	maxFile  = 1 << 20
+	maxDepth = 40     // of nesting; a real file has some six levels
+	maxNodes = 200000 // with aliases written out
+)
+
+// readTree reads a file into a tree of nodes, or says why it can't be read.
+func readTree(name string, data []byte) (root *node, problems Problems) {
+	src := &source{name: name, lines: []string{""}}
+	if len(data) > maxFile {
+		return nil, Problems{place{}.file(name, fmt.Sprintf("the file has %d MiB; a model.yaml has at most 1 MiB", (len(data)+1<<20-1)>>20),
+			"keep data and model files beside it, not in it")}
+	}
+	text, problem := decodeText(name, data)
+	if problem != nil {
+		return nil, Problems{*problem}
+	}
+	src = newSource(name, text)
+	defer func() {
+		// The parser is not ours, and the file may be anybody's.
+		if r := recover(); r != nil {
+			root, problems = nil, Problems{place{source: src, line: 1, column: 1}.problem("", "this is not YAML that can be read", "write it anew from the output of `mm init`")}
+		}
+	}()
+	tokens := lexer.Tokenize(strings.ReplaceAll(text, "\r\n", "\n"))
+	if at, deep := tooDeep(src, tokens); deep {
+		return nil, Problems{at.problem("", "the nesting is too deep", fmt.Sprintf("a model.yaml nests at most %d levels", maxDepth))}
+	}
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		return nil, Problems{syntaxProblem(src, err)}
+	}
+	return fromDocuments(src, file)
+}
+
+// decodeText checks that data is text that YAML allows, and takes a byte order
+// mark off.
+func decodeText(name string, data []byte) (string, *Problem) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		problem := place{}.file(name, "the file is UTF-16, not UTF-8", "save it as UTF-8: in Windows' editors, “Save as … Encoding: UTF-8”")
+		problem.Line, problem.Column = 1, 1
+		return "", &problem
+	}
+	src := newSource(name, string(data))
+	for i, line := range src.lines {
+		column := 0
+		for j := 0; j < len(line); {
+			r, size := utf8.DecodeRuneInString(line[j:])
+			column++
+			at := place{source: src, line: i + 1, column: column}
+			if r == utf8.RuneError && size == 1 {
+				problem := at.problem("", fmt.Sprintf("byte 0x%02x is not UTF-8", line[j]), "save the file as UTF-8")
+				problem.Snippet = strings.ToValidUTF8(problem.Snippet, "�")
+				return "", &problem
+			}
+			if r < ' ' && r != '\t' && r != '\r' || r == 0x7f || r == 0xfeff {
+				problem := at.problem("", fmt.Sprintf("the invisible character U+%04X is not allowed here", r), "delete it")
+				return "", &problem
+			}
+			j += size
+		}
+	}
+	return string(data), nil
+}
+
+// file makes a problem about a file as a whole.
+func (place) file(name, message, suggestion string) Problem {
+	return Problem{File: name, Message: message, Suggestion: suggestion}
+}
+
+// tooDeep looks for nesting that would cost the recursive parser too much.
+// It may count too much, never too little.
+func tooDeep(src *source, tokens token.Tokens) (place, bool) {
+	flow, chain := 0, 0
+	var columns []int
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow = max(flow-1, 0)
+		case token.SequenceEntryType, token.MappingValueType, token.MappingKeyType:
+			if flow == 0 {
+				for len(columns) > 0 && columns[len(columns)-1] >= t.Position.Column {
+					columns = columns[:len(columns)-1]
+				}
+				columns = append(columns, t.Position.Column)
+			}
+		}
+		switch t.Type {
+		case token.AnchorType, token.TagType, token.AliasType, token.MappingKeyType:
+			chain++
+		case token.StringType:
+		default:
+			chain = 0
+		}
+		// A key's colon stands further right than its key: allow for twice the levels.
+		if flow > maxDepth || len(columns) > 2*maxDepth || chain > maxDepth {
+			return tokenPlace(src, t), true
+		}
+	}
+	return place{}, false
+}
+
+func tokenPlace(src *source, t *token.Token) place {
+	if t == nil || t.Position == nil {
+		return place{source: src, line: 1, column: 1}
+	}
+	width := utf8.RuneCountInString(strings.TrimSpace(t.Origin))
+	if first, _, many := strings.Cut(strings.TrimSpace(t.Origin), "\n"); many {
+		width = utf8.RuneCountInString(first)
+	}
+	return place{source: src, line: t.Position.Line, column: t.Position.Column, width: width}
+}
+
+func fromDocuments(src *source, file *ast.File) (*node, Problems) {
+	start := place{source: src, line: 1, column: 1}
+	var bodies []ast.Node
+	for _, document := range file.Docs {
+		if document.Body == nil {
+			continue
+		}
+		if directive, ok := document.Body.(*ast.DirectiveNode); ok {
+			at := tokenPlace(src, directive.GetToken())
+			return nil, Problems{at.problem("", "YAML directives are not supported", "delete the line that begins with %")}
+		}
+		bodies = append(bodies, document.Body)
+	}
+	if len(bodies) == 0 {
+		return nil, Problems{start.problem("", "the file is empty", "`mm init NAME` writes one that works")}
+	}
+	if len(bodies) > 1 {
+		at := tokenPlace(src, firstToken(bodies[1]))
+		return nil, Problems{at.problem("", "a second YAML document begins here; a model.yaml holds one", "delete the line ---, or give the other model its own folder")}
+	}
+	b := &builder{src: src, anchors: map[string]*node{}}
+	root := b.build(bodies[0], 0)
+	if len(b.problems) > 0 {
+		return nil, ordered(b.problems)
+	}
+	if root.kind != kindObject {
+		if root.kind == kindNull {
+			return nil, Problems{start.problem("", "the file is empty", "`mm init NAME` writes one that works")}
+		}
+		return nil, Problems{root.at.problem("", "a model.yaml is a mapping of keys to values, but this is "+root.what(), "begin with `name: …`; a space must follow the colon")}
+	}
+	return root, nil
+}
+
+func firstToken(n ast.Node) *token.Token {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if len(n.Values) > 0 && !n.IsFlowStyle {
+			return firstToken(n.Values[0])
+		}
+	case *ast.MappingValueNode:
+		return n.Key.GetToken()
+	}
+	return n.GetToken()
+}
+
+// syntaxHints turn the parser's words into ours: what it says, what we say,
+// what to do. The first that fits is taken.
+var syntaxHints = []struct{ says, message, suggestion string }{
+	{"found character '\t'", "a tab can't indent YAML", "indent with spaces"},
+	{"mapping value is not allowed in this context", "this colon makes a mapping where none can be", "put text that has a colon in quotes, and check the indentation of this line and the one above"},
+	{"sequence end token ']' not found", "the list that begins here has no closing ]", "close it with ]"},
+	{"could not find flow map content", "the mapping that begins here has no closing }", "close it with }"},
+	{"could not find flow mapping end token '}'", "the mapping that begins here has no closing }", "close it with }"},
+	{"reserved character", "text can't begin with this character", "put the text in quotes"},
+	{"could not find end character of double-quoted text", "the text that begins here has no closing \"", "close the quotes"},
+	{"could not find end character of single-quoted text", "the text that begins here has no closing '", "close the quotes; an apostrophe within single quotes is written twice"},
+	{"unexpected key name", "this line is no `key: value`", "a space must follow the colon"},
+	{"block sequence entries are not allowed", "a list item can't begin here", "begin each item on its own line: - item"},
+	{"undefined directive value", "text can't begin with %", "put the text in quotes"},
+	{"non-map value is specified", "this is text where keys are expected", "write `key: value`, with a space after the colon, indented like its neighbours"},
+	{"value is not allowed in this context", "this can't stand here", "check the indentation, and put text with special characters in quotes"},
+	{"invalid escape", "this backslash begins no known escape", "write the text in single quotes, or double the backslash"},
+	{"found unknown escape character", "this backslash begins no known escape", "write the text in single quotes, or double the backslash"},
+}
+
+func syntaxProblem(src *source, err error) Problem {
+	at, message := place{source: src, line: 1, column: 1}, err.Error()
+	var syntax yaml.Error
+	if errors.As(err, &syntax) {
+		at, message = tokenPlace(src, syntax.GetToken()), syntax.GetMessage()
+		at.width = 1
+	}
+	at = at.clamped()
+	if line := src.lines[at.line-1]; strings.Contains(line[:len(line)-len(strings.TrimLeft(line, " \t"))], "\t") {
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		at.column = indent + 1
+		return at.problem("", syntaxHints[0].message, syntaxHints[0].suggestion)
+	}
+	for _, hint := range syntaxHints {
+		if strings.Contains(message, hint.says) {
+			return at.problem("", hint.message, hint.suggestion)
+		}
+	}
+	return at.problem("", "this is not valid YAML: "+message, "check indentation, quotes and brackets around here")
+}
