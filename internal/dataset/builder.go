@@ -162,15 +162,26 @@ func (r *rule) missingHint() string {
 
 // Record hands the rows over and starts anew. The record's memory is its own:
 // rows that follow never touch it.
-func (b *Builder) Record() arrow.RecordBatch {
+func (b *Builder) Record() arrow.RecordBatch { return b.recordAs(b.schema.arrow) }
+
+func (b *Builder) recordAs(schema *arrow.Schema) arrow.RecordBatch {
 	arrays := make([]arrow.Array, len(b.columns))
 	for i, c := range b.columns {
 		arrays[i] = array.MakeFromData(c.data())
 		b.columns[i] = newColumn(c.rule)
 	}
-	record := array.NewRecordBatch(b.schema.arrow, arrays, int64(b.rows))
+	record := array.NewRecordBatch(schema, arrays, int64(b.rows))
 	b.rows = 0
 	return record
+}
+
+// reset forgets the rows, and the row in progress.
+func (b *Builder) reset() {
+	for _, c := range b.columns {
+		c.truncate(0)
+	}
+	b.rows, b.count, b.problems, b.took = 0, 0, nil, b.took[:0]
+	b.row++
 }
 
 func (b *Builder) problem(column int, format string, args ...any) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
 // maxLevels bounds an enum.
@@ -82,6 +81,7 @@ func (r *rule) checkLevels() (*column, error) {
 		if err != nil {
 			return nil, fmt.Errorf("enum: %w", err)
 		}
+		r.levelJSON = append(r.levelJSON, text)
 		b.SetValue(0, text)
 		if len(b.problems) > 0 {
 			return nil, fmt.Errorf("enum: %s", b.problems[0].Message)
@@ -152,6 +152,3 @@ func bit(v bool) int {
 	}
 	return 0
 }
-
-// levelsOf returns a dictionary column's levels as an array.
-func (r *rule) levelsArray() arrow.Array { return array.MakeFromData(r.levelData) }

@@ -122,6 +122,13 @@ func (b *Builder) value(s *scanner, column int, c *column) bool {
 	first := s.next()
 	switch c.rule.kind {
 	case floatKind:
+		if s.lax {
+			if v, ok := s.notFinite(); ok {
+				c.floats = append(c.floats, v)
+				c.grown()
+				return true
+			}
+		}
 		if first == '-' || first-'0' <= 9 {
 			start := s.pos
 			v, ok := s.float()
@@ -229,6 +236,11 @@ func (b *Builder) long(s *scanner, column int, c *column) bool {
 	if !ok {
 		return false
 	}
+	b.longText(column, c, text)
+	return true
+}
+
+func (b *Builder) longText(column int, c *column, text []byte) {
 	digits := text
 	if len(digits) > 0 && digits[0] == '-' {
 		digits = digits[1:]
@@ -239,15 +251,14 @@ func (b *Builder) long(s *scanner, column int, c *column) bool {
 	}
 	if !plain {
 		b.problem(column, "%s is not an integer written in digits, such as \"-12\"", quote(text))
-		return true
+		return
 	}
 	v, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
 		b.problem(column, "%s is beyond 64 bits", quote(text))
-		return true
+		return
 	}
 	b.putInt(column, c, v)
-	return true
 }
 
 type fit uint8

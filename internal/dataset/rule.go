@@ -56,6 +56,7 @@ type rule struct {
 	floats      map[float64]int32
 	bools       [2]bool // which booleans an enum of them allows
 	levelData   *array.Data
+	levelJSON   [][]byte
 
 	item             *rule
 	length, maxItems int // −1: none

@@ -1,7 +1,9 @@
 package dataset
 
 import (
+	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -20,6 +22,7 @@ type scanner struct {
 	fault   string
 	at      int    // where the fault is, in bytes
 	scratch []byte // the last string that held escapes
+	lax     bool   // value takes NaN and infinities too, as Python and R write them
 }
 
 func (s *scanner) fail(at int, format string, args ...any) bool {
@@ -317,6 +320,23 @@ func (s *scanner) badNumber(first, digits int) bool {
 		return s.fail(first, "a number needs digits after its sign")
 	}
 	return s.fail(first, "a number has no leading zeros")
+}
+
+// notFinite consumes NaN or an infinity, which are no JSON.
+func (s *scanner) notFinite() (float64, bool) {
+	rest := s.data[s.pos:]
+	switch {
+	case bytes.HasPrefix(rest, []byte("NaN")):
+		s.pos += len("NaN")
+		return math.NaN(), true
+	case bytes.HasPrefix(rest, []byte("Infinity")):
+		s.pos += len("Infinity")
+		return math.Inf(1), true
+	case bytes.HasPrefix(rest, []byte("-Infinity")):
+		s.pos += len("-Infinity")
+		return math.Inf(-1), true
+	}
+	return 0, false
 }
 
 // number consumes a number and returns its text.

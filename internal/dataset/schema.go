@@ -1,7 +1,9 @@
 package dataset
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -17,6 +19,25 @@ type Schema struct {
 	keys   []key
 	index  map[string]int
 	arrow  *arrow.Schema
+
+	nullable *arrow.Schema // of predictions, which are null in refused rows
+
+	builders    sync.Pool // of *Builder, for requests
+	answersOnce sync.Once
+	answers     *Schema // what workers' JSON is decoded with
+}
+
+// builder returns an empty builder; putBack returns it.
+func (s *Schema) builder() *Builder {
+	if b, ok := s.builders.Get().(*Builder); ok {
+		return b
+	}
+	return NewBuilder(s)
+}
+
+func (s *Schema) putBack(b *Builder) {
+	b.reset()
+	s.builders.Put(b)
 }
 
 // key is a column's name as JSON writes it, with the colon after it, so that
@@ -57,6 +78,11 @@ func Compile(fields []modelmanager.Field) (*Schema, error) {
 		columns[i] = arrow.Field{Name: field.Name, Type: r.arrow, Nullable: r.takesNull()}
 	}
 	s.arrow = arrow.NewSchema(columns, nil)
+	nullable := slices.Clone(columns)
+	for i := range nullable {
+		nullable[i].Nullable = true
+	}
+	s.nullable = arrow.NewSchema(nullable, nil)
 	return s, s.compileDefaults()
 }
 
