@@ -51,7 +51,7 @@ func newRecordScanner(r io.Reader, delim byte, offset int64) *recordScanner {
 func (s *recordScanner) next() ([]byte, error) {
 	for {
 		raw, err := s.nextLine()
-		if err != nil || len(raw) > 0 {
+		if err != nil || len(raw) > 0 && !(s.lines && len(bytes.TrimSpace(raw)) == 0) {
 			if err == nil {
 				s.record++
 			}

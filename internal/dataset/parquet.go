@@ -1,0 +1,295 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	modelmanager "modelmanager.dev"
+)
+
+// parquetBuffer is read of a column at a time, where reads are cheap.
+const parquetBuffer = 64 << 10
+
+// parquetError puts errors of the library into words. A hostile file can make
+// it panic; that is an error of the file too.
+func parquetError(err error) error {
+	var known *modelmanager.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return modelmanager.Errorf(modelmanager.CodeInvalidInput, "reading the Parquet file: %w; write it again", err)
+}
+
+func guardParquet(err *error) {
+	if r := recover(); r != nil {
+		*err = parquetError(fmt.Errorf("%v", r))
+	}
+}
+
+// openParquetFile reads the footer. Of a source whose bytes are at hand, pages
+// are read as they are needed; of another one whole column chunks, in one
+// request each.
+func openParquetFile(ctx context.Context, src Source) (_ *file.Reader, err error) {
+	defer guardParquet(&err)
+	properties := parquet.NewReaderProperties(memory.DefaultAllocator)
+	if _, ok := src.(randomSource); ok {
+		properties.BufferedStreamEnabled = true
+		properties.BufferSize = parquetBuffer
+	}
+	reader, err := file.NewParquetReader(newSourceAt(ctx, src), file.WithReadProps(properties))
+	if err != nil {
+		return nil, parquetError(err)
+	}
+	return reader, nil
+}
+
+func parquetRows(ctx context.Context, src Source) (int64, error) {
+	reader, err := openParquetFile(ctx, src)
+	if err != nil {
+		return 0, err
+	}
+	defer reader.Close()
+	return reader.NumRows(), nil
+}
+
+// parquetSource streams a range of rows.
+type parquetSource struct {
+	file     *file.Reader
+	records  pqarrow.RecordReader
+	header   *Header
+	schema   *Schema
+	bound    *binding
+	builder  *Builder
+	casts    []*cast // per column of the file; nil: not a feature's
+	lists    []listTarget
+	rowIndex int64
+	left     int64
+}
+
+func (o opening) openParquet() (_ *Header, _ batchSource, err error) {
+	defer guardParquet(&err)
+	reader, err := openParquetFile(o.ctx, o.src)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &parquetSource{file: reader, schema: o.schema, builder: NewBuilder(o.schema)}
+	if err := s.open(o); err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	return s.header, s, nil
+}
+
+func (s *parquetSource) open(o opening) error {
+	arrows, err := pqarrow.NewFileReader(s.file, pqarrow.ArrowReadProperties{BatchSize: int64(o.opts.BatchRows)}, memory.DefaultAllocator)
+	if err != nil {
+		return parquetError(err)
+	}
+	schema, err := arrows.Schema()
+	if err != nil {
+		return parquetError(err)
+	}
+	s.header = &Header{newline: "\n", arrow: schema}
+	for _, field := range schema.Fields() {
+		s.header.Columns = append(s.header.Columns, field.Name)
+	}
+	if s.bound, err = bindHeader(o.schema, s.header.Columns, o.input); err != nil {
+		return err
+	}
+	if err := s.bindCasts(o, schema); err != nil {
+		return err
+	}
+	total := s.file.NumRows()
+	s.rowIndex = max(o.slice.FirstRow, 1)
+	s.left = total - (s.rowIndex - 1)
+	if o.slice.Rows > 0 {
+		s.left = min(s.left, o.slice.Rows)
+	}
+	if s.left <= 0 {
+		s.left = 0
+		return nil
+	}
+	return s.seek(o.ctx, arrows)
+}
+
+// seek opens the row groups that hold the slice.
+func (s *parquetSource) seek(ctx context.Context, arrows *pqarrow.FileReader) error {
+	var groups []int
+	first, skip := s.rowIndex-1, int64(0)
+	start := int64(0)
+	for i := range s.file.NumRowGroups() {
+		rows := s.file.MetaData().RowGroup(i).NumRows()
+		if start+rows > first && start < first+s.left {
+			if len(groups) == 0 {
+				skip = first - start
+			}
+			groups = append(groups, i)
+		}
+		start += rows
+	}
+	var err error
+	if s.records, err = arrows.GetRecordReader(ctx, nil, groups); err != nil {
+		return parquetError(err)
+	}
+	if skip > 0 {
+		if err := s.records.SeekToRow(skip); err != nil {
+			return parquetError(err)
+		}
+	}
+	return nil
+}
+
+func (s *parquetSource) bindCasts(o opening, schema *arrow.Schema) error {
+	rules, err := newTextRules(o.input)
+	if err != nil {
+		return err
+	}
+	s.casts = make([]*cast, len(s.bound.targets))
+	var faults []modelmanager.RowError
+	for column, to := range s.bound.targets {
+		if to.feature < 0 {
+			continue
+		}
+		r := o.schema.rules[to.feature]
+		if to.item >= 0 {
+			r = r.item
+		}
+		var fault string
+		s.casts[column], fault = newCast(schema.Field(column).Type, r, rules.Timezone)
+		if fault != "" {
+			faults = append(faults, modelmanager.RowError{Feature: o.schema.Fields()[to.feature].Name, Message: fault})
+		}
+	}
+	_, s.lists = splitTargets(s.bound)
+	if len(faults) == 0 {
+		return nil
+	}
+	text := ""
+	for i, fault := range faults {
+		if i > 0 {
+			text += "; "
+		}
+		text += fault.Feature + ": " + fault.Message
+	}
+	failure := modelmanager.Errorf(modelmanager.CodeInvalidInput, "the Parquet file's columns don't fit the model: %s", text)
+	failure.Rows = faults
+	return failure
+}
+
+func (s *parquetSource) next() (_ *Batch, err error) {
+	defer guardParquet(&err)
+	if s.left == 0 {
+		return nil, io.EOF
+	}
+	record, err := s.records.Read()
+	if err == io.EOF || record == nil && err == nil {
+		return nil, modelmanager.Errorf(modelmanager.CodeInvalidInput,
+			"the Parquet file has fewer rows than its footer says; write it again")
+	}
+	if err != nil {
+		return nil, parquetError(err)
+	}
+	if record.NumRows() > s.left {
+		record = record.NewSlice(0, s.left)
+	} else {
+		record.Retain() // the reader releases its own at the next Read
+	}
+	batch, err := s.convert(record)
+	if err != nil {
+		return nil, err
+	}
+	s.left -= record.NumRows()
+	s.rowIndex += record.NumRows()
+	return batch, nil
+}
+
+// convert casts the features' columns. A column that passes as a whole is
+// taken as it is; only a batch where one doesn't is looked at row by row.
+func (s *parquetSource) convert(record arrow.RecordBatch) (*Batch, error) {
+	rows := int(record.NumRows())
+	extra := Extra{header: s.header, columns: record}
+	columns := make([]*castColumn, len(s.casts))
+	for i, c := range s.casts {
+		if c == nil {
+			continue
+		}
+		var err error
+		if columns[i], err = c.apply(record.Column(i)); err != nil {
+			return nil, parquetError(err)
+		}
+	}
+	c := newRowCollector(s.builder, s.rowIndex)
+	if whole := s.takeWhole(columns, rows); whole != nil {
+		c.batch.Rows = rows
+		batch := c.finish(extra)
+		batch.Record = whole
+		for _, feature := range s.bound.absent {
+			batch.filled[feature] += int64(rows)
+		}
+		return batch, nil
+	}
+	for row := range rows {
+		for i, column := range columns {
+			if column != nil && s.bound.targets[i].item < 0 {
+				column.set(s.builder, s.bound.targets[i].feature, row)
+			}
+		}
+		for _, l := range s.lists {
+			s.setList(l, columns, row)
+		}
+		c.endRow(FillAbsent, &extra)
+	}
+	return c.finish(extra), nil
+}
+
+func (s *parquetSource) setList(l listTarget, columns []*castColumn, row int) {
+	text := []byte{'['}
+	for i, column := range l.columns {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = columns[column].appendJSON(text, row)
+	}
+	s.builder.SetValue(l.feature, append(text, ']'))
+}
+
+// takeWhole makes a record of columns that need no look at single values; nil
+// if there is a column that does.
+func (s *parquetSource) takeWhole(columns []*castColumn, rows int) arrow.RecordBatch {
+	if len(s.lists) > 0 {
+		return nil
+	}
+	arrays := make([]arrow.Array, len(s.schema.Fields()))
+	for i, column := range columns {
+		if column == nil {
+			continue
+		}
+		feature := s.bound.targets[i].feature
+		if arrays[feature] = column.whole(s.schema.rules[feature]); arrays[feature] == nil {
+			return nil
+		}
+	}
+	for _, feature := range s.bound.absent {
+		if s.schema.Fields()[feature].Default != nil {
+			return nil
+		}
+		arrays[feature] = nullColumn(s.schema.rules[feature], rows)
+	}
+	return array.NewRecordBatch(s.schema.Arrow(), arrays, int64(rows))
+}
+
+func (s *parquetSource) close() error {
+	if s.records != nil {
+		s.records.Release()
+	}
+	return s.file.Close()
+}
