@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"net/http"
+	"net/textproto"
+
+	"modelmanager.dev/internal/gateway/upstream"
+)
+
+// Values that nearly every answer has are shared, not copied; nothing changes
+// them, and appending to them copies them.
+var (
+	typeJSON    = []string{"application/json"}[:1:1]
+	typeProblem = []string{"application/problem+json"}[:1:1]
+	typeCSV     = []string{"text/csv"}[:1:1]
+)
+
+// copyField copies one field of an agent's answer, but for what the server
+// and the gateway say themselves.
+func copyField(header http.Header, field upstream.Field) {
+	switch string(field.Name) {
+	case "Content-Type":
+		header["Content-Type"] = contentType(field.Value)
+		return
+	case "Date", "Model-Version", "Server":
+		return
+	}
+	name := textproto.CanonicalMIMEHeaderKey(string(field.Name))
+	switch name {
+	case "Content-Type":
+		header[name] = contentType(field.Value)
+	case "Date", "Model-Version", "Server":
+	default:
+		header[name] = append(header[name], string(field.Value))
+	}
+}
+
+func contentType(value []byte) []string {
+	switch string(value) {
+	case "application/json":
+		return typeJSON
+	case "application/problem+json":
+		return typeProblem
+	case "text/csv":
+		return typeCSV
+	}
+	return []string{string(value)}
+}
