@@ -1,0 +1,23 @@
+// mm is Model Manager: the server, and the commands to work with one.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"modelmanager.dev/internal/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	root := cli.NewRoot(streams, newServe(), newAgent())
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		cli.PrintError(os.Stderr, err)
+	}
+	os.Exit(cli.ExitCode(err))
+}

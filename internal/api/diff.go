@@ -1,0 +1,155 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/problem"
+	"modelmanager.dev/internal/spec"
+)
+
+type diffInput struct {
+	modelInput
+	From int `query:"from" minimum:"1" required:"true"`
+	To   int `query:"to" minimum:"1" required:"true"`
+}
+
+func (a *API) registerDiff(h huma.API) {
+	huma.Register(h, huma.Operation{
+		OperationID: "diff-versions", Method: http.MethodGet, Path: "/v1/models/{model}/diff",
+		Summary:     "Compare two versions: spec, artifact, training metrics, predictions on the examples",
+		Description: "Both versions are asked, and so started where they are idle.",
+		Tags:        []string{"versions"},
+	}, a.diffVersions)
+}
+
+func (a *API) diffVersions(ctx context.Context, in *diffInput) (*body[modelmanager.Diff], error) {
+	var versions [2]modelmanager.Version
+	var specs [2]*spec.Spec
+	for i, number := range []int{in.From, in.To} {
+		version, err := a.Registry.Version(ctx, in.Model, number)
+		if err != nil {
+			return nil, a.failed(ctx, err)
+		}
+		s, err := spec.FromCanonical(version.Spec)
+		if err != nil {
+			return nil, a.failed(ctx, err)
+		}
+		versions[i], specs[i] = version, s
+	}
+	diff := modelmanager.Diff{
+		Model: in.Model, From: in.From, To: in.To,
+		Changes: []modelmanager.SpecChange{},
+		Artifact: modelmanager.ArtifactDiff{
+			From: versions[0].Artifact.Digest, To: versions[1].Artifact.Digest,
+			Same: versions[0].Artifact.Digest == versions[1].Artifact.Digest,
+		},
+		Training: trainingChanges("", specs[0].Training, specs[1].Training),
+	}
+	for _, change := range spec.Diff(specs[0], specs[1]) {
+		diff.Changes = append(diff.Changes, modelmanager.SpecChange{
+			Path: change.Path, Message: change.Message, Breaking: change.Breaking,
+		})
+		diff.Breaking = diff.Breaking || change.Breaking
+	}
+	if err := a.compareExamples(ctx, &diff, specs[1]); err != nil {
+		diff.Problem = problem.Of(err).Detail
+	}
+	return answer(diff), nil
+}
+
+// trainingChanges lists the differences between two training blocks.
+func trainingChanges(path string, from, to map[string]any) []modelmanager.TrainingChange {
+	names := map[string]bool{}
+	for name := range from {
+		names[name] = true
+	}
+	for name := range to {
+		names[name] = true
+	}
+	var changes []modelmanager.TrainingChange
+	for name := range names {
+		a, b := from[name], to[name]
+		inner := strings.TrimPrefix(path+"."+name, ".")
+		mapA, isMapA := a.(map[string]any)
+		mapB, isMapB := b.(map[string]any)
+		switch {
+		case isMapA && isMapB:
+			changes = append(changes, trainingChanges(inner, mapA, mapB)...)
+		case !reflect.DeepEqual(a, b):
+			changes = append(changes, modelmanager.TrainingChange{Path: inner, From: a, To: b})
+		}
+	}
+	slices.SortFunc(changes, func(a, b modelmanager.TrainingChange) int { return strings.Compare(a.Path, b.Path) })
+	return changes
+}
+
+// compareExamples asks both versions for predictions of the newer one's
+// examples. An example that a version refuses has null for its prediction.
+func (a *API) compareExamples(ctx context.Context, diff *modelmanager.Diff, s *spec.Spec) error {
+	if !slices.Contains(s.Serve, modelmanager.RealTime) {
+		return modelmanager.Errorf(modelmanager.CodeNotServed, "the model serves batch only, so there are no predictions on the examples to compare")
+	}
+	request := modelmanager.PredictRequest{OnError: "partial"}
+	for _, example := range s.Examples {
+		features, err := json.Marshal(example.Features)
+		if err != nil {
+			return err
+		}
+		request.Rows = append(request.Rows, features)
+		diff.Examples = append(diff.Examples, modelmanager.ExampleDiff{
+			Name: example.Name, Features: features, From: json.RawMessage("null"), To: json.RawMessage("null"),
+		})
+	}
+	for i, number := range []int{diff.From, diff.To} {
+		predictions, err := a.predict(ctx, diff.Model, number, request)
+		if err != nil {
+			return fmt.Errorf("asking version %d for predictions of the examples: %w", number, err)
+		}
+		for j := range min(len(predictions), len(diff.Examples)) {
+			if i == 0 {
+				diff.Examples[j].From = predictions[j]
+			} else {
+				diff.Examples[j].To = predictions[j]
+			}
+		}
+	}
+	return nil
+}
+
+// predict asks a version through the gateway, as any caller would.
+func (a *API) predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) ([]json.RawMessage, error) {
+	data, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	call, err := http.NewRequestWithContext(ctx, http.MethodPost, "/predict", bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	call.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	a.Gateway.Predict(recorder, call, model, version)
+	if recorder.Code != http.StatusOK {
+		var p problem.Problem
+		if err := json.Unmarshal(recorder.Body.Bytes(), &p); err != nil {
+			return nil, fmt.Errorf("the gateway answered %d", recorder.Code)
+		}
+		return nil, &modelmanager.Error{Code: p.Code, Detail: p.Detail, Rows: p.Errors}
+	}
+	var response modelmanager.PredictResponse
+	if err := json.Unmarshal(recorder.Body.Bytes(), &response); err != nil {
+		return nil, fmt.Errorf("reading the predictions: %w", err)
+	}
+	return response.Predictions, nil
+}

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"modelmanager.dev"
+)
+
+var crossOrigin = http.NewCrossOriginProtection()
+
+// guard refuses requests that a browser was tricked into: those to a name that
+// isn't the server's, and those that change something from another site's page.
+func (a *API) guard(r *http.Request) error {
+	if !a.ownHost(r.Host) {
+		return modelmanager.Errorf(modelmanager.CodeForbidden,
+			"this server doesn't answer to the name %q; start it with --host %s if it should", r.Host, hostname(r.Host))
+	}
+	if err := crossOrigin.Check(r); err != nil {
+		return modelmanager.Errorf(modelmanager.CodeForbidden, "a page of another site can't do this: %w", err)
+	}
+	return nil
+}
+
+func (a *API) ownHost(host string) bool {
+	name := hostname(host)
+	if ip := net.ParseIP(strings.Trim(name, "[]")); ip != nil && ip.IsLoopback() || name == "localhost" {
+		return true
+	}
+	return slices.Contains(a.Hosts, name) || slices.Contains(a.Hosts, "*")
+}
+
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}

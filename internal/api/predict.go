@@ -1,0 +1,48 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/problem"
+)
+
+// registerPredict mounts the calls for rows. They stream through the gateway,
+// which reads no body; the agent beside the model checks the rows.
+func (a *API) registerPredict(h huma.API) {
+	request := h.OpenAPI().Components.Schemas.Schema(typeOf[modelmanager.PredictRequest](), true, "")
+	response := h.OpenAPI().Components.Schemas.Schema(typeOf[modelmanager.PredictResponse](), true, "")
+	csv := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+	for _, path := range []string{"/v1/models/{model}/predict", "/v1/models/{model}/versions/{version}/predict"} {
+		id, summary := "predict", "Predict rows, by the version that the traffic says"
+		if containsSegment(path, "{version}") {
+			id, summary = "predict-version", "Predict rows, by this version"
+		}
+		a.plain(h, huma.Operation{
+			OperationID: id, Method: http.MethodPost, Path: path, Summary: summary, Tags: []string{"predictions"},
+			Description: "An idle model is started, and the call waits for it: 30 s, or as long as Prefer: wait=SECONDS says.",
+			Parameters: []*huma.Param{
+				{Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "wait=SECONDS is the caller's deadline"},
+				{Name: "Traffic-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "Calls with the same key get the same version while a split lasts"},
+			},
+			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+				"application/json": {Schema: request}, "text/csv": csv,
+			}},
+			Responses: map[string]*huma.Response{
+				"200": {Description: "Predictions, one a row", Content: map[string]*huma.MediaType{
+					"application/json": {Schema: response}, "text/csv": csv,
+				}},
+				"default": {Description: "A problem", Content: map[string]*huma.MediaType{problem.ContentType: {}}},
+			},
+		}, "application/json", func(w http.ResponseWriter, r *http.Request) error {
+			ref, err := pathRef(r)
+			if err != nil {
+				return err
+			}
+			a.Gateway.Predict(w, r, ref.Model, ref.Version)
+			return nil
+		})
+	}
+}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"modelmanager.dev"
+)
+
+func newJobs(g *global) *cobra.Command {
+	command := &cobra.Command{
+		Use:     "jobs",
+		Aliases: []string{"job"},
+		Short:   "Predict whole files: submit jobs, watch them, fetch results",
+	}
+	command.AddCommand(
+		newJobsSubmit(g), newJobsList(g), newJobsShow(g), newJobsWatch(g),
+		newJobsStream(g, "output", "Write a job's results, in the input's order and format"),
+		newJobsStream(g, "rejected", "Write a job's rejected rows, with reasons, as JSON Lines"),
+		newJobsStream(g, "logs", "Write what a job's workers have logged"),
+		newJobsCancel(g), newJobsRetry(g),
+	)
+	return command
+}
+
+func newJobsShow(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show JOB",
+		Short: "Show a job",
+		Args:  exactly("JOB"),
+		RunE: func(command *cobra.Command, args []string) error {
+			api, err := g.client()
+			if err != nil {
+				return err
+			}
+			job, err := api.Job(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return g.show(job, func(w io.Writer) { printJob(w, job) })
+		},
+	}
+}
+
+func printJob(w io.Writer, job modelmanager.Job) {
+	input := job.Input.Name
+	if input == "" {
+		input = job.Input.URI + job.Input.Upload
+	}
+	properties(w,
+		[2]string{"job", job.ID},
+		[2]string{"model", fmt.Sprintf("%s version %d", job.Model, job.Version)},
+		[2]string{"state", string(job.State)},
+		[2]string{"reason", job.Reason},
+		[2]string{"rows", rowsText(job.Rows)},
+		[2]string{"shards", fmt.Sprintf("%d of %d done", job.Shards.Done, job.Shards.Total)},
+		[2]string{"input", input},
+		[2]string{"read as", dialectText(job.Input)},
+		[2]string{"output", job.Output.URI},
+		[2]string{"labels", labelsText(job.Labels)},
+		[2]string{"by", job.By},
+		[2]string{"retry of", job.RetryOf},
+		[2]string{"created", ago(job.Created)},
+		[2]string{"took", tookText(job)},
+	)
+	for _, feature := range sortedKeys(job.Rows.Filled) {
+		fmt.Fprintf(w, "%s took its default in %d rows\n", feature, job.Rows.Filled[feature])
+	}
+}
+
+func rowsText(rows modelmanager.JobRows) string {
+	return fmt.Sprintf("%d read = %d predicted + %d rejected", rows.Read, rows.Predicted, rows.Rejected)
+}
+
+// dialectText is how an input was read: "csv, utf-8, delimiter ;, header in row 3".
+func dialectText(in modelmanager.JobInput) string {
+	var parts []string
+	for _, part := range []struct{ label, value string }{
+		{"", in.Format}, {"", in.Compression}, {"", in.Encoding}, {"delimiter ", in.Delimiter}, {"decimal ", in.Decimal},
+	} {
+		if part.value != "" && part.value != "none" {
+			parts = append(parts, part.label+part.value)
+		}
+	}
+	if in.HeaderRow > 1 {
+		parts = append(parts, fmt.Sprintf("header in row %d", in.HeaderRow))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func tookText(job modelmanager.Job) string {
+	if job.Started == nil || job.Finished == nil {
+		return ""
+	}
+	return job.Finished.Sub(*job.Started).Round(10 * time.Millisecond).String()
+}
+
+// newJobsStream makes the command that writes one of a job's streams.
+func newJobsStream(g *global, what, short string) *cobra.Command {
+	var path string
+	command := &cobra.Command{
+		Use:   what + " JOB",
+		Short: short,
+		Args:  exactly("JOB"),
+		RunE: func(command *cobra.Command, args []string) error {
+			return g.writeJobStream(command.Context(), args[0], what, path)
+		},
+	}
+	command.Flags().StringVar(&path, "file", "-", "where to write; - is standard output")
+	return command
+}
+
+// writeJobStream writes a job's output, rejected rows or logs to a file, which
+// appears only when it is complete.
+func (g *global) writeJobStream(ctx context.Context, job, what, path string) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	open := map[string]func(context.Context, string) (io.ReadCloser, error){
+		"output": api.JobOutput, "rejected": api.JobRejected, "logs": api.JobLogs,
+	}[what]
+	stream, err := open(ctx, job)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	if path == "-" {
+		_, err := io.Copy(g.Out, stream)
+		return err
+	}
+	return writeFile(path, stream)
+}
+
+// writeFile writes all of a stream to a file, or leaves what was there.
+func writeFile(path string, stream io.Reader) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			temporary.Close()
+			os.Remove(temporary.Name())
+		}
+	}()
+	if _, err = io.Copy(temporary, stream); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err = temporary.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = temporary.Close(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return os.Rename(temporary.Name(), path)
+}

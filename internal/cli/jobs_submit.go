@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"modelmanager.dev"
+	"modelmanager.dev/client"
+)
+
+type jobsSubmitOptions struct {
+	*global
+	input, output, rejected string
+	outputURI               string
+	wait, dryRun, inline    bool
+	key                     string
+	columns, labels         []string
+	request                 modelmanager.JobRequest
+}
+
+func newJobsSubmit(g *global) *cobra.Command {
+	o := &jobsSubmitOptions{global: g}
+	command := &cobra.Command{
+		Use:   "submit MODEL --input FILE",
+		Short: "Predict a whole file",
+		Long: `Predict a whole file: CSV, JSON Lines, Parquet or Excel, plain or compressed with
+gzip or zstd. The file is uploaded, unless --input is a URI that the server may
+read. With --wait, mm shows the progress and writes the result to --output;
+Ctrl-C then leaves the job running, and says how to come back to it.`,
+		Args: exactly("MODEL"),
+		RunE: func(command *cobra.Command, args []string) error {
+			return o.run(command.Context(), args[0])
+		},
+	}
+	flags := command.Flags()
+	flags.StringVarP(&o.input, "input", "i", "", "the file, or a URI (file:///data/in.csv) that the server may read")
+	flags.StringVar(&o.output, "output", "", "write the result here; implies --wait")
+	flags.StringVar(&o.rejected, "rejected", "", "write rejected rows here, as JSON Lines; implies --wait")
+	flags.StringVar(&o.outputURI, "output-uri", "", "have the server put the parts into this folder")
+	flags.BoolVar(&o.wait, "wait", false, "wait for the end")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "only look at the input, and say what would go wrong")
+	flags.StringVar(&o.key, "idempotency-key", "", "the same key twice is one job")
+	flags.StringArrayVar(&o.columns, "column", nil, "FEATURE=HEADER, where they differ; repeatable")
+	flags.StringArrayVarP(&o.labels, "label", "l", nil, "name=value; repeatable")
+	r := &o.request
+	flags.IntVar(&r.Version, "version", 0, "by this version, whatever the traffic")
+	flags.StringVar(&r.MaxRejected, "max-rejected", "", "stop once more rows are rejected: a number or a percentage; default 0")
+	flags.StringVar(&r.Input.Format, "format", "", "csv, jsonl, parquet or xlsx; default: found out")
+	flags.StringVar(&r.Input.Delimiter, "delimiter", "", "of CSV; default: found out")
+	flags.StringVar(&r.Input.Encoding, "encoding", "", "of text; default: found out")
+	flags.StringVar(&r.Input.Decimal, "decimal", "", ". or ,")
+	flags.IntVar(&r.Input.HeaderRow, "header-row", 0, "the row with the columns' names, from 1; default: found out")
+	flags.StringVar(&r.Input.Dates, "dates", "", "layout of dates, such as DD/MM/YYYY")
+	flags.StringVar(&r.Input.Timezone, "timezone", "", "of times that don't say theirs, such as Europe/London")
+	flags.StringVar(&r.Input.Sheet, "sheet", "", "of a workbook; default: the first")
+	flags.StringSliceVar(&r.Input.Null, "null", nil, "texts that stand for null; default: the empty cell")
+	flags.StringVar(&r.Output.Format, "output-file-format", "", "default: the input's")
+	flags.StringVar(&r.Output.Prefix, "prefix", "", "put before the predictions' names")
+	flags.BoolVar(&o.inline, "inline-rejected", false, "keep rejected rows in the output, with the reason in _error")
+	return command
+}
+
+func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
+	if o.input == "" {
+		return usageError{fmt.Errorf("--input says which file to predict")}
+	}
+	var err error
+	if o.request.Labels, err = parseLabels(o.labels); err != nil {
+		return err
+	}
+	if o.request.Input.Columns, err = parseLabels(o.columns); err != nil {
+		return err
+	}
+	o.request.Output.URI = o.outputURI
+	if o.inline {
+		o.request.Output.Rejected = "inline"
+	}
+	api, err := o.client()
+	if err != nil {
+		return err
+	}
+	if err := o.takeInput(ctx, api); err != nil {
+		return err
+	}
+	if o.dryRun {
+		check, err := api.CheckJob(ctx, model, o.request)
+		if err != nil {
+			return err
+		}
+		return o.show(check, func(w io.Writer) { printCheck(w, check) })
+	}
+	job, err := api.SubmitJob(ctx, model, o.request, o.key)
+	if err != nil {
+		return err
+	}
+	if !o.wait && o.output == "" && o.rejected == "" {
+		return o.show(job, func(w io.Writer) {
+			fmt.Fprintf(w, "%s\n", job.ID)
+			fmt.Fprintf(o.Err, "job %s of %s version %d is %s; mm jobs watch %s\n", job.ID, job.Model, job.Version, job.State, job.ID)
+		})
+	}
+	return o.finish(ctx, api, job)
+}
+
+// takeInput uploads the input, unless it is a URI.
+func (o *jobsSubmitOptions) takeInput(ctx context.Context, api *client.Client) error {
+	if strings.Contains(o.input, "://") {
+		o.request.Input.URI = o.input
+		return nil
+	}
+	file, err := os.Open(o.input)
+	if err != nil {
+		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "opening the input: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "%s is a folder; give a file", o.input)
+	}
+	bar := newBar(o.Err, info.Size(), "uploading "+filepath.Base(o.input))
+	upload, err := api.Upload(ctx, filepath.Base(o.input), io.TeeReader(file, bar))
+	bar.end()
+	if err != nil {
+		return err
+	}
+	o.request.Input.Upload = upload.ID
+	o.request.Input.Name = filepath.Base(o.input)
+	return nil
+}
+
+// finish waits for a job and writes its results.
+func (o *jobsSubmitOptions) finish(ctx context.Context, api *client.Client, job modelmanager.Job) error {
+	job, err := o.watch(ctx, api, job.ID)
+	if err != nil {
+		return err
+	}
+	if job.State != modelmanager.JobCancelled && job.Rows.Predicted+job.Rows.Rejected > 0 {
+		if o.output != "" {
+			if err := o.writeJobStream(ctx, job.ID, "output", o.output); err != nil {
+				return err
+			}
+		}
+		if o.rejected != "" {
+			if err := o.writeJobStream(ctx, job.ID, "rejected", o.rejected); err != nil {
+				return err
+			}
+		}
+	}
+	return o.conclude(job)
+}
+
+// conclude prints how a job ended; its error becomes mm's exit code.
+func (g *global) conclude(job modelmanager.Job) error {
+	if err := g.show(job, func(w io.Writer) { printJob(w, job) }); err != nil {
+		return err
+	}
+	switch {
+	case job.State != modelmanager.JobSucceeded && job.Code == "":
+		return fmt.Errorf("job %s is %s: %s", job.ID, job.State, job.Reason)
+	case job.State != modelmanager.JobSucceeded:
+		return modelmanager.Errorf(job.Code, "job %s %s: %s", job.ID, job.State, job.Reason)
+	case job.Rows.Rejected > 0:
+		return rejectedError{fmt.Errorf("%d rows were rejected; mm jobs rejected %s says why", job.Rows.Rejected, job.ID)}
+	}
+	return nil
+}
+
+func printCheck(w io.Writer, check modelmanager.JobCheck) {
+	fmt.Fprintf(w, "read as   %s\n", dialectText(check.Input))
+	looked := "all"
+	if !check.Complete {
+		looked = "the first"
+	}
+	fmt.Fprintf(w, "looked at %s %d rows\n", looked, check.Rows)
+	for _, feature := range sortedKeys(check.Mapping) {
+		if check.Mapping[feature] != feature {
+			fmt.Fprintf(w, "column    %s ← %q\n", feature, check.Mapping[feature])
+		}
+	}
+	if len(check.Problems) == 0 {
+		fmt.Fprintln(w, "no problems")
+		return
+	}
+	var rows [][]string
+	for _, p := range check.Problems {
+		rows = append(rows, []string{p.Column, fmt.Sprint(p.Count), p.Message, strings.Join(p.Samples, " ")})
+	}
+	table(w, []string{"COLUMN", "ROWS", "PROBLEM", "FOR INSTANCE"}, rows)
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"modelmanager.dev"
+	"modelmanager.dev/client"
+)
+
+func newJobsWatch(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch JOB",
+		Short: "Follow a job until it ends",
+		Args:  exactly("JOB"),
+		RunE: func(command *cobra.Command, args []string) error {
+			api, err := g.client()
+			if err != nil {
+				return err
+			}
+			job, err := g.watch(command.Context(), api, args[0])
+			if err != nil {
+				return err
+			}
+			return g.conclude(job)
+		},
+	}
+}
+
+// watch shows a job's progress until it ends.
+func (g *global) watch(ctx context.Context, api *client.Client, id string) (modelmanager.Job, error) {
+	bar := newBar(g.Err, -1, "job "+id)
+	job, err := api.WatchJob(ctx, id, func(job modelmanager.Job) {
+		bar.describe(fmt.Sprintf("job %s %s: %d rows, shard %d of %d", id, job.State, job.Rows.Read, job.Shards.Done, job.Shards.Total))
+		bar.set(int64(job.Shards.Done), int64(job.Shards.Total))
+	})
+	bar.end()
+	if ctx.Err() != nil {
+		fmt.Fprintf(g.Err, "the job goes on; mm jobs watch %s follows it, mm jobs cancel %s ends it\n", id, id)
+	}
+	return job, err
+}

@@ -1,0 +1,132 @@
+// Package cli is the commands of mm, but for serve and agent, which cmd/mm adds.
+// One command is one file: its options, its constructor, its run.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"modelmanager.dev"
+	"modelmanager.dev/client"
+)
+
+// Exit codes of mm.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1   // it was tried, and failed
+	ExitUsage       = 2   // the command line is wrong; nothing was tried
+	ExitRejected    = 3   // a job succeeded, but rows were rejected
+	ExitInvalid     = 4   // a model, a file or rows are invalid
+	ExitUnavailable = 5   // no server, or the model can't answer now
+	ExitInterrupted = 130 // Ctrl-C
+)
+
+// Streams are what a command reads from and writes to.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// global holds the flags that every command has.
+type global struct {
+	Streams
+	server string
+	token  string
+	output string
+}
+
+func (g *global) client() (*client.Client, error) {
+	return client.New(g.server, client.WithToken(g.token))
+}
+
+// usageError is a command line that can't be understood.
+type usageError struct{ error }
+
+// rejectedError ends a job that succeeded with rejected rows.
+type rejectedError struct{ error }
+
+// NewRoot makes the mm command with its subcommands, and with more of them from
+// the program that can do more.
+func NewRoot(streams Streams, more ...*cobra.Command) *cobra.Command {
+	g := &global{Streams: streams}
+	root := &cobra.Command{
+		Use:   "mm",
+		Short: "Model Manager: a folder with a model.yaml becomes a product",
+		Long: `Model Manager turns a folder with a model.yaml into a model that answers in
+real time and in batch, through one API.
+
+Exit codes: 0 done; 1 failed; 2 wrong command line; 3 a job succeeded, but rows
+were rejected; 4 a model, file or row is invalid; 5 no server, or the model
+can't answer now; 130 interrupted.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	flags := root.PersistentFlags()
+	flags.StringVar(&g.server, "server", fromEnv("MM_SERVER", "http://127.0.0.1:8080"), "the server's address; $MM_SERVER")
+	flags.StringVar(&g.token, "token", "", "bearer token; $MM_TOKEN")
+	flags.StringVarP(&g.output, "output-format", "o", "table", "table, for people, or json")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if g.token == "" {
+			g.token = os.Getenv("MM_TOKEN")
+		}
+		if g.output != "table" && g.output != "json" {
+			return usageError{errors.New("-o is table or json")}
+		}
+		return nil
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		newModels(g), newPredict(g), newJobs(g), newLogs(g),
+		newInit(g), newValidate(g), newPublish(g), newSchema(g), newVersion(g),
+	)
+	root.AddCommand(more...)
+	return root
+}
+
+// ExitCode is what mm exits with after err.
+func ExitCode(err error) int {
+	var usage usageError
+	var rejected rejectedError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &usage):
+		return ExitUsage
+	case errors.As(err, &rejected):
+		return ExitRejected
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
+	}
+	switch modelmanager.CodeOf(err) {
+	case modelmanager.CodeInvalidSpec, modelmanager.CodeInvalidRows, modelmanager.CodeInvalidInput,
+		modelmanager.CodeMissingColumn, modelmanager.CodeRowDependent, modelmanager.CodeInvalidPredictions:
+		return ExitInvalid
+	case modelmanager.CodeUnavailable, modelmanager.CodeTooManyRequests, modelmanager.CodeDeadlineExceeded:
+		return ExitUnavailable
+	}
+	return ExitFailed
+}
+
+func fromEnv(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+// exactly is cobra.ExactArgs with the arguments' names in the message.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return usageError{errors.New("usage: " + command.UseLine())}
+	}
+}

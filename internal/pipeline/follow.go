@@ -1,0 +1,231 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/spec"
+)
+
+// Follower keeps a server's models equal to a folder of model folders: what is
+// there is published, and published again when it changes. It looks every
+// Interval; a folder is taken when it has looked the same twice, so that one
+// that is just being written is not.
+type Follower struct {
+	Root      string
+	Validator *Validator
+	Target    Target
+	// Published tells the tree of a model's newest versions, so that what is
+	// there already isn't built again.
+	Published func(ctx context.Context, model, tree string) (bool, error)
+	Interval  time.Duration // default 1 s
+	Logger    *slog.Logger
+
+	seen map[string]*seen // by folder
+
+	mu     sync.Mutex
+	errors map[string]error // by folder: why it isn't published
+}
+
+// seen is what a folder looked like.
+type seen struct {
+	stamp string // when last looked at
+	done  string // the stamp that was dealt with
+}
+
+// Run follows the folder until ctx ends. pass is called after each pass that
+// dealt with everything there is, with the problems that are left.
+func (f *Follower) Run(ctx context.Context, pass func(problems map[string]error)) error {
+	if f.Interval == 0 {
+		f.Interval = time.Second
+	}
+	if _, err := os.ReadDir(f.Root); err != nil {
+		return fmt.Errorf("reading the folder of models: %w", err)
+	}
+	f.seen, f.errors = map[string]*seen{}, map[string]error{}
+	ticker := time.NewTicker(f.Interval)
+	defer ticker.Stop()
+	for first := true; ; first = false {
+		if f.pass(ctx, first) {
+			pass(f.Problems())
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Problems tells why folders aren't published, by folder.
+func (f *Follower) Problems() map[string]error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	problems := make(map[string]error, len(f.errors))
+	for dir, err := range f.errors {
+		problems[dir] = err
+	}
+	return problems
+}
+
+func (f *Follower) report(dir string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		delete(f.errors, dir)
+		return
+	}
+	f.errors[dir] = err
+}
+
+// pass looks at every folder once, and deals with the changed ones, two at a
+// time. It tells whether it dealt with any.
+func (f *Follower) pass(ctx context.Context, first bool) bool {
+	dirs, err := ModelFolders(f.Root)
+	if err != nil {
+		f.Logger.Warn("the folder of models can't be read", "folder", f.Root, "error", err)
+		return false
+	}
+	present := map[string]bool{}
+	var group errgroup.Group
+	group.SetLimit(2)
+	dealt := first
+	for _, dir := range dirs {
+		present[dir] = true
+		state := f.seen[dir]
+		if state == nil {
+			state = &seen{}
+			f.seen[dir] = state
+		}
+		stamp := stampOf(dir)
+		settled := first || stamp == state.stamp
+		state.stamp = stamp
+		if !settled || stamp == state.done {
+			continue
+		}
+		state.done = stamp
+		dealt = true
+		group.Go(func() error {
+			f.deal(ctx, dir, first)
+			return nil
+		})
+	}
+	_ = group.Wait() // its functions return nil
+	for dir := range f.seen {
+		if !present[dir] {
+			delete(f.seen, dir)
+			f.report(dir, nil)
+		}
+	}
+	return dealt
+}
+
+func (f *Follower) deal(ctx context.Context, dir string, first bool) {
+	result, err := f.publish(ctx, dir, first)
+	if ctx.Err() != nil {
+		return
+	}
+	f.report(dir, err)
+	switch {
+	case err != nil:
+		f.Logger.Error("a model isn't published", "folder", dir, "problem", err.Error())
+	case result.New:
+		f.Logger.Info("published", "model", result.Model, "version", result.Version)
+	}
+}
+
+// publish brings one folder into production. In the first pass, one that has
+// been published before is left alone: somebody may have rolled it back since.
+func (f *Follower) publish(ctx context.Context, dir string, first bool) (modelmanager.PublishResult, error) {
+	var none modelmanager.PublishResult
+	folder, err := spec.LoadFolder(dir)
+	if err != nil {
+		return none, err
+	}
+	tree, err := Tree(folder)
+	if err != nil {
+		return none, err
+	}
+	if first {
+		if published, err := f.Published(ctx, folder.Spec.Name, tree); err != nil || published {
+			return none, err
+		}
+	}
+	options := Options{Scratch: f.Validator.Scratch, Progress: func(text string) {
+		f.Logger.Info(text, "model", folder.Spec.Name)
+	}}
+	prepared, err := Prepare(ctx, folder, options)
+	if err != nil {
+		return none, err
+	}
+	defer prepared.Close()
+	report, err := f.Validator.Validate(ctx, prepared, options)
+	if err != nil {
+		return none, err
+	}
+	if err := report.Err(); err != nil {
+		return none, err
+	}
+	return Publish(ctx, prepared, f.Target, Publication{Source: SourceOf(ctx, dir)})
+}
+
+// ModelFolders returns the folders under root that hold a model.yaml, root
+// itself included, in the order of their names.
+func ModelFolders(root string) ([]string, error) {
+	var dirs []string
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			if path != root && errors.Is(err, fs.ErrNotExist) {
+				return nil // gone while we looked
+			}
+			return err
+		}
+		if entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), ".") {
+			return fs.SkipDir
+		}
+		if !entry.IsDir() && entry.Name() == "model.yaml" {
+			dirs = append(dirs, filepath.Dir(path))
+		}
+		return nil
+	})
+	return dirs, err
+}
+
+// stampOf is what a folder looks like from outside: its files' names, sizes and
+// times, its template's included. A folder that can't be loaded is judged by its
+// own files alone.
+func stampOf(dir string) string {
+	var b strings.Builder
+	add := func(path string) {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintf(&b, "%s %d %d %o\n", path, info.Size(), info.ModTime().UnixNano(), info.Mode().Perm())
+		}
+	}
+	if folder, err := spec.LoadFolder(dir); err == nil {
+		for _, file := range folder.Files {
+			add(file.Source)
+		}
+		for _, path := range folder.Specs {
+			add(path)
+		}
+		return b.String()
+	}
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			add(path)
+		}
+		return nil
+	})
+	return b.String()
+}

@@ -1,0 +1,275 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/agent/worker"
+	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/spec"
+)
+
+// Report is what validation found out about a model.
+type Report struct {
+	Model       string          `json:"model"`
+	Start       spec.Duration   `json:"start"`       // from nothing to a loaded worker
+	Environment spec.Duration   `json:"environment"` // building what the language needs, before that
+	Examples    []ExampleResult `json:"examples"`
+}
+
+// ExampleResult is an example, and what the model answered.
+type ExampleResult struct {
+	Name        string          `json:"name"`
+	Predictions json.RawMessage `json:"predictions,omitempty"`
+	Problem     string          `json:"problem,omitempty"` // "": as expected
+}
+
+// Err returns what is wrong as one error; nil if nothing is.
+func (r *Report) Err() error {
+	var problems []error
+	for _, example := range r.Examples {
+		if example.Problem != "" {
+			problems = append(problems, fmt.Errorf("example %s: %s", example.Name, example.Problem))
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return &modelmanager.Error{
+		Code:   modelmanager.CodeInvalidPredictions,
+		Detail: fmt.Sprintf("validating %s: %s", r.Model, errors.Join(problems...)),
+	}
+}
+
+// Validator runs models' examples for real.
+type Validator struct {
+	Environments *environment.Manager
+	Scratch      string // a folder for temporary files; "": the system's
+}
+
+// Validate runs a model's examples through its worker: together, reversed and
+// one by one. Different answers are an error, unless its rows are dependent.
+func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) (*Report, error) {
+	s := p.Spec
+	report := &Report{Model: s.Name}
+	if s.Run.Job != nil {
+		// A job reads and writes whole files; it is asked in batch alone.
+		options.say("%s is batch only: its examples run together", s.Name)
+	}
+	begin := time.Now()
+	built, err := v.Environments.Prepare(ctx, environment.Need{Spec: s, Dir: p.Dir}, options.Progress)
+	if err != nil {
+		return nil, err
+	}
+	report.Environment = spec.Duration(time.Since(begin).Round(time.Millisecond))
+
+	features, err := dataset.Compile(s.Features)
+	if err != nil {
+		return nil, err
+	}
+	predictions, err := dataset.Compile(s.Predictions)
+	if err != nil {
+		return nil, err
+	}
+	request, err := decodeExamples(s, features)
+	if err != nil {
+		return nil, err
+	}
+	defer request.Record.Release()
+
+	options.say("starting %s", s.Name)
+	begin = time.Now()
+	runDir, err := os.MkdirTemp(v.Scratch, "validate-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(runDir)
+	predictor, err := startWorker(ctx, worker.Options{
+		Model: s.Name, Spec: s, Features: features, Predictions: predictions,
+		Dir: p.Dir, RunDir: runDir, Environment: built,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer predictor.Close()
+	report.Start = spec.Duration(time.Since(begin).Round(time.Millisecond))
+
+	run := examplesRun{spec: s, predictions: predictions, predictor: predictor}
+	options.say("running %d examples", len(s.Examples))
+	if err := run.all(ctx, request.Record, report); err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// startWorker starts a worker and waits until it has loaded; the reason why it
+// can't be is the error.
+func startWorker(ctx context.Context, options worker.Options) (*worker.Supervisor, error) {
+	supervisor := worker.NewSupervisor(options)
+	for {
+		changed := supervisor.Changed()
+		state := supervisor.State()
+		if state.Ready {
+			return supervisor, nil
+		}
+		err := ctx.Err()
+		if state.Failed {
+			err = modelmanager.Errorf(modelmanager.CodeModelError, "validating %s: %s", options.Model, state.Reason)
+		}
+		if err != nil {
+			return nil, errors.Join(err, supervisor.Close())
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// decodeExamples checks the examples as requests are checked.
+func decodeExamples(s *spec.Spec, features *dataset.Schema) (*dataset.Request, error) {
+	rows := make([]map[string]json.RawMessage, len(s.Examples))
+	for i, example := range s.Examples {
+		rows[i] = example.Features
+	}
+	body, err := json.Marshal(map[string]any{"rows": rows})
+	if err != nil {
+		return nil, err
+	}
+	request, err := features.DecodeRequest(body, len(rows))
+	if err != nil {
+		return nil, fmt.Errorf("reading the examples of %s: %w", s.Name, err)
+	}
+	if len(request.Rejected) > 0 {
+		return nil, &modelmanager.Error{
+			Code:   modelmanager.CodeInvalidSpec,
+			Detail: fmt.Sprintf("validating %s: the examples in model.yaml don't fit its features (row 0 is the first example)", s.Name),
+			Rows:   request.Rejected,
+		}
+	}
+	return request, nil
+}
+
+// examplesRun asks one worker for the predictions of a model's examples.
+type examplesRun struct {
+	spec        *spec.Spec
+	predictions *dataset.Schema
+	predictor   worker.Predictor
+}
+
+func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *Report) error {
+	together, err := r.ask(ctx, rows)
+	if err != nil {
+		return err
+	}
+	for i, example := range r.spec.Examples {
+		result := ExampleResult{Name: exampleName(example, i), Predictions: together[i].prediction, Problem: together[i].problem}
+		if result.Problem == "" {
+			result.Problem = differs(r.spec.Predictions, example, together[i].prediction)
+		}
+		report.Examples = append(report.Examples, result)
+	}
+	if r.spec.Rows == spec.Dependent || r.spec.Run.Job != nil {
+		return nil
+	}
+	return r.independent(ctx, rows, together)
+}
+
+// independent checks that each row's predictions don't change with the rows
+// beside it.
+func (r *examplesRun) independent(ctx context.Context, rows arrow.RecordBatch, together []outcome) error {
+	n := int(rows.NumRows())
+	for i := range n {
+		one := rows.NewSlice(int64(i), int64(i+1))
+		alone, err := r.ask(ctx, one)
+		one.Release()
+		if err != nil {
+			return err
+		}
+		if !sameOutcome(alone[0], together[i]) {
+			return r.dependent(i, "alone", alone[0], together[i])
+		}
+	}
+	reversed, err := reverse(rows)
+	if err != nil {
+		return err
+	}
+	defer reversed.Release()
+	backwards, err := r.ask(ctx, reversed)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		if !sameOutcome(backwards[n-1-i], together[i]) {
+			return r.dependent(i, "in reverse order", backwards[n-1-i], together[i])
+		}
+	}
+	return nil
+}
+
+func (r *examplesRun) dependent(i int, how string, got, together outcome) error {
+	return modelmanager.Errorf(modelmanager.CodeRowDependent,
+		"validating %s: example %s answers %s %s, and %s together with the other examples; "+
+			"predict must score each row by itself (is something ranked or normalised over the rows of a call?). "+
+			"If the question really is about all rows at once, say rows: dependent",
+		r.spec.Name, exampleName(r.spec.Examples[i], i), got, how, together)
+}
+
+func exampleName(example spec.Example, i int) string {
+	if example.Name != "" {
+		return example.Name
+	}
+	return fmt.Sprint(i + 1)
+}
+
+// outcome is a row's predictions, or why there are none.
+type outcome struct {
+	prediction json.RawMessage
+	problem    string
+}
+
+func (o outcome) String() string {
+	if o.problem != "" {
+		return "“" + o.problem + "”"
+	}
+	return string(o.prediction)
+}
+
+// ask returns the outcome of each row.
+func (r *examplesRun) ask(ctx context.Context, rows arrow.RecordBatch) ([]outcome, error) {
+	n := int(rows.NumRows())
+	answer, err := r.predictor.Predict(ctx, rows)
+	if err != nil {
+		return nil, fmt.Errorf("validating %s: %w", r.spec.Name, err)
+	}
+	defer answer.Record.Release()
+	checked, bad, err := r.predictions.CheckPredictions(answer.Record, n)
+	if err != nil {
+		return nil, fmt.Errorf("validating %s: %w", r.spec.Name, err)
+	}
+	defer checked.Release()
+	outcomes := make([]outcome, n)
+	// What the worker refused is all null, which the check need not accept.
+	for _, e := range slices.Concat(bad, answer.Errors) {
+		text := e.Message
+		if e.Feature != "" {
+			text = e.Feature + ": " + text
+		}
+		outcomes[e.Row].problem = text
+	}
+	for i := range outcomes {
+		if outcomes[i].problem == "" {
+			outcomes[i].prediction = r.predictions.AppendRow(nil, checked, i)
+		}
+	}
+	return outcomes, nil
+}
