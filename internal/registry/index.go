@@ -22,6 +22,7 @@ type index struct {
 	labels  table // of exact labels, key and value
 	words   words
 	shared  map[string]string // other strings that many models share
+	trial   int               // models that a query looks at one by one before it turns to the lists
 }
 
 // entry is a model, compactly. Its name is in index.names.
@@ -55,6 +56,7 @@ func newIndex() *index {
 		labels:  newTable(),
 		words:   newWords(),
 		shared:  map[string]string{},
+		trial:   1024,
 	}
 }
 

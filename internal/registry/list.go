@@ -102,12 +102,11 @@ func (x *index) page(s search) Page {
 	if len(s.words) == 0 && s.owner == "" && len(s.label) == 0 {
 		return x.walk(s, x.order[start:], func(uint32) bool { return true })
 	}
-	const trial = 1024
-	if slots, full := x.try(s, x.order[start:min(start+trial, len(x.order))]); full || start+trial >= len(x.order) {
+	if slots, full := x.try(s, x.order[start:min(start+x.trial, len(x.order))]); full || start+x.trial >= len(x.order) {
 		return x.walk(s, slots, func(uint32) bool { return true })
 	}
 	found := x.matches(s)
-	if found.count() > trial {
+	if found.count() > x.trial {
 		return x.walk(s, x.order[start:], found.has)
 	}
 	return x.walk(s, x.sorted(found, s.after), func(uint32) bool { return true })
