@@ -26,8 +26,7 @@ const (
 func readTree(name string, data []byte) (root *node, problems Problems) {
 	src := &source{name: name, lines: []string{""}}
 	if len(data) > maxFile {
-		return nil, Problems{place{}.file(name, fmt.Sprintf("the file has %d MiB; a model.yaml has at most 1 MiB", (len(data)+1<<20-1)>>20),
-			"keep data and model files beside it, not in it")}
+		return nil, Problems{tooLarge(name, int64(len(data)))}
 	}
 	text, problem := decodeText(name, data)
 	if problem != nil {
@@ -49,6 +48,10 @@ func readTree(name string, data []byte) (root *node, problems Problems) {
 		return nil, Problems{syntaxProblem(src, err)}
 	}
 	return fromDocuments(src, file)
+}
+
+func tooLarge(name string, size int64) Problem {
+	return place{}.file(name, fmt.Sprintf("the file has %d MiB; a model.yaml has at most 1 MiB", (size+1<<20-1)>>20), "keep data and model files beside it, not in it")
 }
 
 // decodeText checks that data is text that YAML allows, and takes a byte order
