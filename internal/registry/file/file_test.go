@@ -1,11 +1,11 @@
-package file_test
+package file
 
 import (
 	"testing"
 	"time"
 
 	"modelmanager.dev/internal/registry"
-	"modelmanager.dev/internal/registry/file"
+
 	"modelmanager.dev/internal/registry/registrytest"
 )
 
@@ -15,7 +15,7 @@ func TestStore(t *testing.T) {
 		New: func(t *testing.T) registrytest.Open {
 			dir := t.TempDir()
 			return func(t *testing.T) registry.Store {
-				store, err := file.Open(dir, file.Options{Poll: 5 * time.Millisecond})
+				store, err := Open(dir, Options{Poll: 5 * time.Millisecond})
 				if err != nil {
 					t.Fatal(err)
 				}
