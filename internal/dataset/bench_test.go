@@ -82,6 +82,16 @@ func BenchmarkDecode(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")
 		})
+		b.Run(fmt.Sprintf("ours+arrays/%d", rows), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				request, err := s.DecodeRequest(body, 0)
+				if err != nil || len(request.Record.Columns()) != 30 {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")
+		})
 		b.Run(fmt.Sprintf("general/%d", rows), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

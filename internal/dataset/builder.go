@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
 // A Builder checks rows against a schema and collects those that pass as Arrow
@@ -103,6 +102,23 @@ func (c *column) size() int {
 	return n
 }
 
+// reserved returns how much memory the columns hold, used or not.
+func (b *Builder) reserved() int {
+	n := cap(b.scan.scratch)
+	for _, c := range b.columns {
+		n += c.reserved()
+	}
+	return n
+}
+
+func (c *column) reserved() int {
+	n := cap(c.valid) + cap(c.bits) + 8*cap(c.floats) + 8*cap(c.ints) + 4*cap(c.codes) + 4*cap(c.offsets) + cap(c.bytes)
+	if c.child != nil {
+		n += c.child.reserved()
+	}
+	return n
+}
+
 // EndRow ends the row in progress. A row with problems is taken back; the
 // problems are the caller's.
 func (b *Builder) EndRow(absent AbsentPolicy) []Problem {
@@ -165,20 +181,15 @@ func (r *rule) missingHint() string {
 func (b *Builder) Record() arrow.RecordBatch { return b.recordAs(b.schema.arrow) }
 
 func (b *Builder) recordAs(schema *arrow.Schema) arrow.RecordBatch {
-	arrays := make([]arrow.Array, len(b.columns))
-	for i, c := range b.columns {
-		arrays[i] = array.MakeFromData(c.data())
-		b.columns[i] = newColumn(c.rule)
-	}
-	record := array.NewRecordBatch(schema, arrays, int64(b.rows))
+	r := b.freeze(schema)
 	b.rows = 0
-	return record
+	return r
 }
 
 // reset forgets the rows, and the row in progress.
 func (b *Builder) reset() {
 	for _, c := range b.columns {
-		c.truncate(0)
+		c.empty()
 	}
 	b.rows, b.count, b.problems, b.took = 0, 0, nil, b.took[:0]
 	b.row++

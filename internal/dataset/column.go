@@ -2,10 +2,6 @@ package dataset
 
 import (
 	"unsafe"
-
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
 // column collects one column's values in the layout that Arrow wants, so that
@@ -25,6 +21,39 @@ type column struct {
 	child   *column   // items of arrays
 }
 
+// layout says which of a column's memory its values are in.
+type layout uint8
+
+const (
+	floatLayout layout = iota
+	intLayout
+	codeLayout
+	bitLayout
+	textLayout
+	listLayout
+	fixedLayout
+)
+
+func (r *rule) layout() layout {
+	switch {
+	case r.dictionary || r.kind == dateKind:
+		return codeLayout
+	case r.kind == boolKind:
+		return bitLayout
+	case r.kind == floatKind:
+		return floatLayout
+	case r.kind == intKind || r.kind == timeKind:
+		return intLayout
+	case r.kind == stringKind:
+		return textLayout
+	case r.length > 0:
+		return fixedLayout
+	}
+	return listLayout
+}
+
+func (c *column) layout() layout { return c.rule.stored }
+
 func newColumn(r *rule) *column {
 	c := &column{rule: r}
 	if r.item != nil {
@@ -43,18 +72,18 @@ func (c *column) grown() {
 
 // appendNull appends a null; of a fixed-size list also the items it occupies.
 func (c *column) appendNull() {
-	switch {
-	case c.rule.dictionary || c.rule.kind == dateKind:
+	switch c.layout() {
+	case codeLayout:
 		c.codes = append(c.codes, 0)
-	case c.rule.kind == boolKind:
+	case bitLayout:
 		c.bits = setBit(c.bits, c.length, false)
-	case c.rule.kind == floatKind:
+	case floatLayout:
 		c.floats = append(c.floats, 0)
-	case c.rule.kind == intKind || c.rule.kind == timeKind:
+	case intLayout:
 		c.ints = append(c.ints, 0)
-	case c.rule.kind == stringKind:
+	case textLayout:
 		c.offsets = append(c.offsets, int32(len(c.bytes)))
-	case c.rule.length > 0:
+	case fixedLayout:
 		for range c.rule.length {
 			c.child.appendNull()
 		}
@@ -80,19 +109,19 @@ func (c *column) truncate(length int) {
 		c.valid = c.valid[:(length+7)>>3]
 	}
 	c.length = length
-	switch {
-	case c.rule.dictionary || c.rule.kind == dateKind:
+	switch c.layout() {
+	case codeLayout:
 		c.codes = c.codes[:length]
-	case c.rule.kind == boolKind:
+	case bitLayout:
 		c.bits = c.bits[:(length+7)>>3]
-	case c.rule.kind == floatKind:
+	case floatLayout:
 		c.floats = c.floats[:length]
-	case c.rule.kind == intKind || c.rule.kind == timeKind:
+	case intLayout:
 		c.ints = c.ints[:length]
-	case c.rule.kind == stringKind:
+	case textLayout:
 		c.offsets = c.offsets[:length]
 		c.bytes = c.bytes[:c.end(length)]
-	case c.rule.length > 0:
+	case fixedLayout:
 		c.child.truncate(length * c.rule.length)
 	default:
 		c.offsets = c.offsets[:length]
@@ -109,39 +138,6 @@ func (c *column) end(n int) int {
 }
 
 func (c *column) text(i int) []byte { return c.bytes[c.end(i):c.end(i+1)] }
-
-// data hands the column's memory over to Arrow; the column must not be used again.
-func (c *column) data() *array.Data {
-	var buffers [3]*memory.Buffer
-	var children []arrow.ArrayData
-	n := 2
-	if c.nulls > 0 {
-		buffers[0] = memory.NewBufferBytes(c.valid)
-	}
-	switch {
-	case c.rule.dictionary || c.rule.kind == dateKind:
-		buffers[1] = memory.NewBufferBytes(bytesOf(c.codes))
-	case c.rule.kind == boolKind:
-		buffers[1] = memory.NewBufferBytes(c.bits)
-	case c.rule.kind == floatKind:
-		buffers[1] = memory.NewBufferBytes(bytesOf(c.floats))
-	case c.rule.kind == intKind || c.rule.kind == timeKind:
-		buffers[1] = memory.NewBufferBytes(bytesOf(c.ints))
-	case c.rule.kind == stringKind:
-		buffers[1] = memory.NewBufferBytes(bytesOf(startingAtZero(c.offsets)))
-		buffers[2] = memory.NewBufferBytes(c.bytes)
-		n = 3
-	case c.rule.length > 0:
-		children, n = []arrow.ArrayData{c.child.data()}, 1
-	default:
-		buffers[1] = memory.NewBufferBytes(bytesOf(startingAtZero(c.offsets)))
-		children = []arrow.ArrayData{c.child.data()}
-	}
-	if c.rule.dictionary {
-		return array.NewDataWithDictionary(c.rule.arrow, c.length, buffers[:n], c.nulls, 0, c.rule.levelData)
-	}
-	return array.NewData(c.rule.arrow, c.length, buffers[:n], children, c.nulls, 0)
-}
 
 // startingAtZero turns ends into Arrow's offsets, which begin with a 0.
 func startingAtZero(ends []int32) []int32 {

@@ -41,7 +41,9 @@ func (r *rule) setEnum() error {
 	}
 	r.unknownNull = f.Unknown == "null"
 	r.dictionary, r.levels = true, len(f.Enum)
-	r.levelData = levels.data()
+	var values frozen
+	levels.handOver(&values)
+	r.levelData = new(arrayMaker).make(levels.rule, &values, r.levels)
 	r.arrow = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: r.arrow}
 	return nil
 }
@@ -70,7 +72,7 @@ func (r *rule) setBooleans() error {
 func (r *rule) checkLevels() (*column, error) {
 	r.texts, r.ints, r.floats = map[string]int32{}, map[int64]int32{}, map[float64]int32{}
 	plain := *r
-	plain.nullable = false
+	plain.nullable, plain.stored, plain.plain = false, plain.layout(), false
 	b := &Builder{columns: []*column{{rule: &plain}}, keys: []key{{}}, seen: make([]uint64, 1), row: 1}
 	c := b.columns[0]
 	for i, value := range r.field.Enum {

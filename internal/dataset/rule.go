@@ -61,6 +61,7 @@ type rule struct {
 	item             *rule
 	length, maxItems int // −1: none
 
+	stored layout
 	preset []byte // the default as JSON; nil: none
 	arrow  arrow.DataType
 }
@@ -93,6 +94,7 @@ func compileRule(field *modelmanager.Field) (*rule, error) {
 	if err := r.setEnum(); err != nil {
 		return nil, err
 	}
+	r.stored = r.layout()
 	r.plain = r.multiple == 0 && r.minLength == 0 && r.maxLength < 0 && r.pattern == nil && !r.dictionary
 	return r, nil
 }

@@ -37,7 +37,9 @@ func (s *Schema) builder() *Builder {
 
 func (s *Schema) putBack(b *Builder) {
 	b.reset()
-	s.builders.Put(b)
+	if b.reserved() <= 4*smallRecord { // the memory of a huge request isn't kept
+		s.builders.Put(b)
+	}
 }
 
 // key is a column's name as JSON writes it, with the colon after it, so that

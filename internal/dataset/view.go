@@ -4,7 +4,6 @@ import (
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"modelmanager.dev"
 )
@@ -12,89 +11,120 @@ import (
 // view gives quick access to the values of a column of a schema's own type.
 type view struct {
 	rule   *rule
-	array  arrow.Array
-	nulls  bool
-	bools  *array.Boolean
-	floats []float64
-	ints   []int64
-	days   []int32
-	codes  *array.Dictionary
-	own    bool // the dictionary is the rule's
-	texts  *array.String
-	lists  array.ListLike
-	item   *view
+	offset int    // of the first value
+	valid  []byte // nil: no nulls
+
+	bits    []byte
+	floats  []float64
+	ints    []int64
+	codes   []int32
+	offsets []int32
+	bytes   []byte
+	item    *view
+	levels  *view // of a dictionary that isn't the rule's own
 }
 
-// viewOf expects an array of the rule's Arrow type.
-func viewOf(r *rule, a arrow.Array) view {
-	v := view{rule: r, array: a, nulls: a.NullN() > 0}
-	switch a := a.(type) {
-	case *array.Boolean:
-		v.bools = a
-	case *array.Float64:
-		v.floats = a.Float64Values()
-	case *array.Int64:
-		v.ints = a.Int64Values()
-	case *array.Timestamp:
-		v.ints = arrow.Int64Traits.CastFromBytes(arrow.TimestampTraits.CastToBytes(a.TimestampValues()))
-	case *array.Date32:
-		v.days = arrow.Int32Traits.CastFromBytes(arrow.Date32Traits.CastToBytes(a.Date32Values()))
-	case *array.String:
-		v.texts = a
-	case *array.Dictionary:
-		v.codes = a
-		v.own = a.Data().Dictionary() == arrow.ArrayData(r.levelData)
-		if !v.own {
-			plain := *r
-			plain.dictionary = false
-			item := viewOf(&plain, a.Dictionary())
-			v.item = &item
-		}
-	case array.ListLike:
-		v.lists = a
-		item := viewOf(r.item, a.ListValues())
+// viewOf views column i of a record, which must be of the rule's Arrow type.
+func viewOf(r *rule, batch arrow.RecordBatch, i int) view {
+	if own, ok := batch.(*record); ok {
+		f := &own.finished()[i]
+		return newView(r, f.valid, f.values, f.bytes).withItems(f)
+	}
+	return viewOfData(r, batch.Column(i).Data())
+}
+
+func newView(r *rule, valid, values, bytes []byte) view {
+	v := view{rule: r, valid: valid, bytes: bytes}
+	switch r.stored {
+	case floatLayout:
+		v.floats = arrow.Float64Traits.CastFromBytes(values)
+	case intLayout:
+		v.ints = arrow.Int64Traits.CastFromBytes(values)
+	case codeLayout:
+		v.codes = arrow.Int32Traits.CastFromBytes(values)
+	case bitLayout:
+		v.bits = values
+	case textLayout, listLayout:
+		v.offsets = arrow.Int32Traits.CastFromBytes(values)
+	}
+	return v
+}
+
+func (v view) withItems(f *frozen) view {
+	if f.child != nil {
+		item := newView(v.rule.item, f.child.valid, f.child.values, f.child.bytes).withItems(f.child)
 		v.item = &item
+	}
+	return v
+}
+
+func viewOfData(r *rule, data arrow.ArrayData) view {
+	var parts [3][]byte
+	for i, buffer := range data.Buffers() {
+		if buffer != nil && i < len(parts) {
+			parts[i] = buffer.Bytes()
+		}
+	}
+	v := newView(r, parts[0], parts[1], parts[2])
+	v.offset = data.Offset()
+	if len(parts[0]) == 0 {
+		v.valid = nil
+	}
+	if children := data.Children(); len(children) == 1 {
+		item := viewOfData(r.item, children[0])
+		v.item = &item
+	}
+	if r.dictionary && data.Dictionary() != arrow.ArrayData(r.levelData) {
+		plain := *r
+		plain.dictionary = false
+		plain.stored = plain.layout()
+		levels := viewOfData(&plain, data.Dictionary())
+		v.levels = &levels
 	}
 	return v
 }
 
 // append writes value i as JSON.
 func (v *view) append(dst []byte, i int) []byte {
-	if v.nulls && v.array.IsNull(i) {
+	i += v.offset
+	if v.valid != nil && v.valid[i>>3]>>(i&7)&1 == 0 {
 		return append(dst, "null"...)
 	}
 	r := v.rule
-	if v.codes != nil {
-		code := v.codes.GetValueIndex(i)
-		if v.own {
-			return append(dst, r.levelJSON[code]...)
-		}
-		return v.item.append(dst, code)
-	}
-	switch r.kind {
-	case boolKind:
-		return strconv.AppendBool(dst, v.bools.Value(i))
-	case floatKind:
+	switch r.stored {
+	case floatLayout:
 		return appendFloat(dst, v.floats[i])
-	case intKind:
-		if r.long {
+	case bitLayout:
+		return strconv.AppendBool(dst, v.bits[i>>3]>>(i&7)&1 == 1)
+	case textLayout:
+		return appendString(dst, v.bytes[v.offsets[i]:v.offsets[i+1]])
+	case intLayout:
+		switch {
+		case r.kind == timeKind:
+			return append(appendTime(append(dst, '"'), v.ints[i]), '"')
+		case r.long:
 			return append(strconv.AppendInt(append(dst, '"'), v.ints[i], 10), '"')
 		}
 		return strconv.AppendInt(dst, v.ints[i], 10)
-	case stringKind:
-		return appendString(dst, v.texts.Value(i))
-	case dateKind:
-		return append(appendDate(append(dst, '"'), v.days[i]), '"')
-	case timeKind:
-		return append(appendTime(append(dst, '"'), v.ints[i]), '"')
+	case codeLayout:
+		switch {
+		case v.levels != nil:
+			return v.levels.append(dst, int(v.codes[i]))
+		case r.dictionary:
+			return append(dst, r.levelJSON[v.codes[i]]...)
+		}
+		return append(appendDate(append(dst, '"'), v.codes[i]), '"')
+	}
+	start, end := i*r.length, (i+1)*r.length
+	if r.stored == listLayout {
+		start, end = int(v.offsets[i]), int(v.offsets[i+1])
 	}
 	dst = append(dst, '[')
-	start, end := v.lists.ValueOffsets(i)
 	for j := start; j < end; j++ {
 		if j > start {
 			dst = append(dst, ',')
 		}
-		dst = v.item.append(dst, int(j))
+		dst = v.item.append(dst, j)
 	}
 	return append(dst, ']')
 }
@@ -102,7 +132,7 @@ func (v *view) append(dst []byte, i int) []byte {
 func (s *Schema) views(record arrow.RecordBatch) []view {
 	views := make([]view, len(s.rules))
 	for i, r := range s.rules {
-		views[i] = viewOf(r, record.Column(i))
+		views[i] = viewOf(r, record, i)
 	}
 	return views
 }
@@ -147,7 +177,7 @@ func (s *Schema) AppendColumns(dst []byte, record arrow.RecordBatch) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(append(dst, s.keys[i].quoted...), '[')
-		v := viewOf(r, record.Column(i))
+		v := viewOf(r, record, i)
 		for row := range rows {
 			if row > 0 {
 				dst = append(dst, ',')
