@@ -49,8 +49,11 @@ func (m *Manager) Prepare(ctx context.Context, need Need, progress func(string))
 		progress = func(string) {}
 	}
 	plan, err := m.plan(ctx, need)
-	if err != nil || plan.build == nil {
-		return plan.environment, err
+	if err != nil {
+		return Environment{}, err
+	}
+	if plan.build == nil {
+		return plan.environment, nil
 	}
 	plan.environment.Hash = plan.hash()
 	dir := m.path(plan.environment.Hash)

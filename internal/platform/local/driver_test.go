@@ -1,0 +1,118 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/archive"
+	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/platform"
+	"modelmanager.dev/internal/platform/control"
+	"modelmanager.dev/internal/platform/platformtest"
+)
+
+// TestMain makes this test binary an agent, or a server, when it is started as
+// one.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 {
+		switch os.Args[1] {
+		case "fake-agent":
+			os.Exit(platformtest.FakeAgent(os.Args[2]))
+		case "doomed-server":
+			os.Exit(doomedServer(os.Args[2]))
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func TestConformance(t *testing.T) {
+	platformtest.Run(t, func(t *testing.T) *platformtest.Fixture {
+		dir := t.TempDir()
+		driver, err := New(options(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &platformtest.Fixture{
+			Driver: driver,
+			Workload: func(t *testing.T, name string, b platformtest.Behaviour) platform.Workload {
+				return platformtest.NewWorkload(t, name, b, testArtifact(t))
+			},
+			Kill:      func(t *testing.T, r platform.Replica) { killAgent(t, dir, r.ID) },
+			Processes: func(*testing.T) int { return len(living(dir)) },
+		}
+	})
+}
+
+// options returns those of a driver whose agents are fake.
+func options(t testing.TB, dir string) Options {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{
+		Dir: dir, Agent: []string{self, "fake-agent"}, Slots: 4,
+		Artifact: func(_ context.Context, a modelmanager.Artifact) (io.ReadCloser, error) {
+			if a.Archive != testArchive {
+				return nil, modelmanager.Errorf(modelmanager.CodeStorage, "there is no %s", a.Archive)
+			}
+			data, _ := testFolder(t)
+			return io.NopCloser(bytes.NewReader(data)), nil
+		},
+		Environments: &environment.Manager{Dir: t.TempDir()},
+		Backoff:      control.Backoff{First: 20 * time.Millisecond, Most: 300 * time.Millisecond},
+		Logger:       slog.New(slog.DiscardHandler),
+	}
+}
+
+const testArchive = "artifacts/test.tar.zst"
+
+func testArtifact(t testing.TB) modelmanager.Artifact {
+	_, digest := testFolder(t)
+	return modelmanager.Artifact{Digest: digest, Archive: testArchive}
+}
+
+func testFolder(t testing.TB) (data []byte, digest string) {
+	content := "print('hello')\n"
+	var out bytes.Buffer
+	digest, err := archive.Write(&out, []archive.File{{
+		Path: "worker.py", Size: int64(len(content)),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes(), digest
+}
+
+// living returns the processes that belong to a driver's folder.
+func living(dir string) []int {
+	var pids []int
+	for _, pid := range processes() {
+		if livesIn(pid, dir) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func killAgent(t *testing.T, dir, id string) {
+	pids := living(dir + "/run/" + id)
+	if len(pids) == 0 {
+		t.Fatalf("replica %s has no process", id)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func doomedServer(string) int { return 0 }

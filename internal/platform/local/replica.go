@@ -1,0 +1,175 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/platform"
+	"modelmanager.dev/internal/platform/control"
+)
+
+// prepared is what a workload's agents are started with.
+type prepared struct {
+	folder      string
+	environment environment.Environment
+	secrets     []string
+}
+
+// prepare fetches a version's files and builds its environment.
+func (d *Driver) prepare(ctx context.Context, workload platform.Workload, report func(agent.Stage, string)) (prepared, error) {
+	var p prepared
+	var err error
+	report(agent.StagePulling, "")
+	if p.folder, err = d.artifacts.folder(ctx, workload.Version.Artifact); err != nil {
+		return p, err
+	}
+	if d.options.Environments != nil {
+		report(agent.StagePreparing, "")
+		p.environment, err = d.options.Environments.Prepare(ctx, environment.Need{Spec: workload.Spec, Dir: p.folder}, func(doing string) {
+			if ctx.Err() == nil {
+				report(agent.StagePreparing, doing)
+			}
+		})
+		if err != nil {
+			return p, err
+		}
+	}
+	p.secrets, err = d.secretsOf(ctx, workload)
+	return p, err
+}
+
+func (p prepared) config(workload platform.Workload) agent.Config {
+	return agent.Config{
+		Model: workload.Version.Model, Version: workload.Version.Number, Spec: workload.Version.Spec,
+		Dir: p.folder, Environment: p.environment, Lifeline: true,
+	}
+}
+
+// runReplica is a control.RunReplica.
+func (d *Driver) runReplica(ctx context.Context, instance *control.Instance) error {
+	p, err := d.prepare(ctx, instance.Workload, instance.Report)
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join(d.runtime, instance.ID[strings.LastIndexByte(instance.ID, '-')+1:])
+	defer os.Remove(socket)
+	config := p.config(instance.Workload)
+	config.Listen, config.Key = "unix:"+socket, instance.Workload.Key
+	instance.Report(agent.StageStarting, "")
+	process, err := d.start(launch{
+		id: instance.ID, ref: instance.Workload.Ref(), config: config, secrets: p.secrets, spawner: d.realTime,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := process.discard(); err != nil {
+			d.options.Logger.Warn("clearing up after a replica", "replica", instance.ID, "error", err)
+		}
+	}()
+	instance.Listen("unix", socket)
+	followed := make(chan struct{})
+	follow, stopFollowing := context.WithCancel(ctx)
+	go func() {
+		defer close(followed)
+		d.follow(follow, instance, socket)
+	}()
+	select {
+	case <-process.exited:
+	case <-ctx.Done():
+		process.stop(d.options.Grace)
+	}
+	stopFollowing()
+	<-followed
+	if ctx.Err() != nil {
+		return nil
+	}
+	return control.TaskError(max(process.exitCode(), 1), process.reason())
+}
+
+// How often an agent is asked for its status: while it starts, and then.
+const (
+	askStarting = 20 * time.Millisecond
+	askReady    = time.Second
+)
+
+// follow asks an agent for its status, again and again, and reports it.
+func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket string) {
+	client := &http.Client{
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", socket)
+			},
+			MaxIdleConns: 1, IdleConnTimeout: 10 * time.Second,
+		},
+	}
+	defer client.CloseIdleConnections()
+	silent := 0
+	for {
+		status, err := ask(ctx, client, instance.Workload.Key)
+		every := askStarting
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			silent = 0
+			instance.Report(status.Stage, status.Reason)
+			if status.Stage == agent.StageReady || status.Stage == agent.StageFailed {
+				every = askReady
+			}
+			if status.Stage == agent.StageFailed {
+				every = askReady / 4
+			}
+		case !errors.Is(err, errNotListening):
+			// It listens and doesn't answer: once may be load, three times is not.
+			if silent++; silent >= 3 {
+				instance.Report(agent.StageFailed, fmt.Sprintf("its agent does not answer: %v", err))
+			}
+			every = askReady
+		}
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// errNotListening is the error of an agent that has not come so far.
+var errNotListening = errors.New("the agent doesn't listen yet")
+
+func ask(ctx context.Context, client *http.Client, key string) (agent.Status, error) {
+	var status agent.Status
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+agent.PathStatus, nil)
+	if err != nil {
+		return status, err
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	response, err := client.Do(request)
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return status, errNotListening
+	}
+	if err != nil {
+		return status, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return status, fmt.Errorf("it says %s", response.Status)
+	}
+	if err := json.NewDecoder(response.Body).Decode(&status); err != nil {
+		return status, fmt.Errorf("reading its status: %w", err)
+	}
+	return status, nil
+}
