@@ -82,6 +82,6 @@ type JobOutput struct {
 	URI      string   `json:"uri,omitempty"`      // a folder under an allowed prefix; default: the job's own
 	Format   string   `json:"format,omitempty"`   // default: the input's
 	Prefix   string   `json:"prefix,omitempty"`   // put before the predictions' names
-	Add      []string `json:"add,omitempty"`      // _model, _version, _job, _scored_at; nil: all of them
+	Add      []string `json:"add,omitzero"`       // _model, _version, _job, _scored_at; nil: all of them, empty: none
 	Rejected string   `json:"rejected,omitempty"` // "separate" (default) or "inline"
 }

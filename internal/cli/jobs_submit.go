@@ -18,7 +18,8 @@ type jobsSubmitOptions struct {
 	*global
 	input, output, rejected string
 	outputURI               string
-	wait, dryRun, inline    bool
+	wait, dryRun            bool
+	inline, plain           bool
 	key                     string
 	columns, labels         []string
 	request                 modelmanager.JobRequest
@@ -62,6 +63,7 @@ Ctrl-C then leaves the job running, and says how to come back to it.`,
 	flags.StringSliceVar(&r.Input.Null, "null", nil, "texts that stand for null; default: the empty cell")
 	flags.StringVar(&r.Output.Format, "output-file-format", "", "default: the input's")
 	flags.StringVar(&r.Output.Prefix, "prefix", "", "put before the predictions' names")
+	flags.BoolVar(&o.plain, "plain", false, "add no columns but the predictions: no _model, _version, _job, _scored_at")
 	flags.BoolVar(&o.inline, "inline-rejected", false, "keep rejected rows in the output, with the reason in _error")
 	return command
 }
@@ -78,6 +80,9 @@ func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 		return err
 	}
 	o.request.Output.URI = o.outputURI
+	if o.plain {
+		o.request.Output.Add = []string{}
+	}
 	if o.inline {
 		o.request.Output.Rejected = "inline"
 	}

@@ -88,7 +88,7 @@ func (g *global) prepare(ctx context.Context, dir string) (*pipeline.Prepared, *
 		cache = os.TempDir()
 	}
 	validator := &pipeline.Validator{
-		Environments: environment.NewManager(environment.Options{Dir: filepath.Join(cache, "modelmanager", "environments")}),
+		Environments: &environment.Manager{Dir: filepath.Join(cache, "modelmanager", "environments")},
 	}
 	report, err := validator.Validate(ctx, prepared, options)
 	return prepared, report, err
