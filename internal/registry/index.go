@@ -56,7 +56,7 @@ func newIndex() *index {
 		labels:  newTable(),
 		words:   newWords(),
 		shared:  map[string]string{},
-		trial:   1024,
+		trial:   256,
 	}
 }
 
@@ -304,6 +304,8 @@ func (m modes) unpack() []modelmanager.Mode {
 // searchText is what a search looks through, in lower case.
 func searchText(model modelmanager.Model) string {
 	var b strings.Builder
+	b.WriteString(model.Name)
+	b.WriteByte(' ')
 	b.WriteString(model.Summary)
 	b.WriteByte(' ')
 	b.WriteString(model.Owner)

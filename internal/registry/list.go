@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"math/bits"
 	"slices"
-	"sort"
 	"strings"
 
 	"modelmanager.dev"
@@ -105,11 +104,12 @@ func (x *index) page(s search) Page {
 	if slots, full := x.try(s, x.order[start:min(start+x.trial, len(x.order))]); full || start+x.trial >= len(x.order) {
 		return x.walk(s, slots, func(uint32) bool { return true })
 	}
-	found := x.matches(s)
+	found := x.candidates(s)
+	unsure := slices.DeleteFunc(slices.Clone(s.words), isWord)
 	if found.count() > x.trial {
-		return x.walk(s, x.order[start:], found.has)
+		return x.walk(s, x.order[start:], func(slot uint32) bool { return found.has(slot) && x.contains(slot, unsure) })
 	}
-	return x.walk(s, x.sorted(found, s.after), func(uint32) bool { return true })
+	return x.walk(s, x.sorted(found, s.after), func(slot uint32) bool { return x.contains(slot, unsure) })
 }
 
 // walk makes a page of the first slots that match and may be listed.
@@ -196,9 +196,17 @@ func (x *index) contains(slot uint32, words []string) bool {
 	return true
 }
 
-// matches finds all slots that match owner, labels and words.
-func (x *index) matches(s search) slotSet {
-	var all slotSet
+// isWord tells whether what a search looks for is one word of the vocabulary's kind.
+func isWord(s string) bool {
+	parts := splitWords(s)
+	return len(parts) == 1 && parts[0] == s
+}
+
+// candidates finds all slots that match owner and labels, and that have the
+// words of the text that is searched for: all those that match, and more only
+// where the text has other characters than letters and digits.
+func (x *index) candidates(s search) slotSet {
+	all := slotSet(nil)
 	narrow := func(set slotSet) {
 		if all == nil {
 			all = set
@@ -212,11 +220,18 @@ func (x *index) matches(s search) slotSet {
 	for _, label := range s.label {
 		narrow(x.setOf(x.labels.with(label)))
 	}
-	for _, word := range s.words {
-		set := newSlotSet(len(x.entries))
-		x.names.containing(word, set.add)
-		x.words.text.containing(word, func(id uint32) { set.addAll(x.words.slots[id]) })
-		narrow(set)
+	for _, text := range s.words {
+		for _, word := range splitWords(text) {
+			set := newSlotSet(len(x.entries))
+			x.words.text.containing(word, func(id uint32) { set.addAll(x.words.slots[id]) })
+			narrow(set)
+		}
+	}
+	if all == nil {
+		all = newSlotSet(len(x.entries))
+		for slot := range x.entries {
+			all.add(uint32(slot))
+		}
 	}
 	return all
 }
@@ -229,13 +244,13 @@ func (x *index) setOf(slots posting) slotSet {
 
 // sorted returns the slots of a set whose names come after a name, by name.
 func (x *index) sorted(set slotSet, after string) []uint32 {
-	var slots []uint32
+	slots := make([]uint32, 0, set.count())
 	for slot := range set.all {
 		if x.names.at(slot) > after {
 			slots = append(slots, slot)
 		}
 	}
-	sort.Slice(slots, func(i, j int) bool { return x.names.at(slots[i]) < x.names.at(slots[j]) })
+	slices.SortFunc(slots, func(a, b uint32) int { return strings.Compare(x.names.at(a), x.names.at(b)) })
 	return slots
 }
 

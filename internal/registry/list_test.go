@@ -63,7 +63,7 @@ func drawModel(t *rapid.T, name string, latest int) modelmanager.Model {
 	word := rapid.SampledFrom([]string{"risk", "Risk", "churn", "Größe", "ÉTÉ", "st-mary", "a", "x=y", ""})
 	model := modelmanager.Model{
 		Name:    name,
-		Summary: strings.Join(rapid.SliceOfN(word, 0, 4).Draw(t, "summary"), rapid.SampledFrom([]string{" ", "  ", "\u00a0", ", "}).Draw(t, "space")),
+		Summary: strings.Join(rapid.SliceOfN(word, 0, 4).Draw(t, "summary"), rapid.SampledFrom([]string{" ", "-", "  ", "\u00a0", ", "}).Draw(t, "space")),
 		Owner:   rapid.SampledFrom([]string{"ana@example.org", "Ben@example.org", ""}).Draw(t, "owner"),
 		Serve:   rapid.SampledFrom([][]modelmanager.Mode{nil, {modelmanager.RealTime}, {modelmanager.Batch}, {modelmanager.Batch, modelmanager.RealTime}}).Draw(t, "serve"),
 		Latest:  latest,
@@ -81,7 +81,7 @@ func drawModel(t *rapid.T, name string, latest int) modelmanager.Model {
 }
 
 func drawQuery(t *rapid.T) registry.Query {
-	part := rapid.SampledFrom([]string{"risk", "RIS", "s", "st-m", "größe", "été", "ana", "example", "-1", "model-1", "x=", "nothing", "\x00", "ris\x00k"})
+	part := rapid.SampledFrom([]string{"k-r", "k,", "-", "@", "ben@ex", "l-1", "ary", "risk", "RIS", "s", "st-m", "größe", "été", "ana", "example", "-1", "model-1", "x=", "nothing", "\x00", "ris\x00k"})
 	query := registry.Query{
 		Text:    strings.Join(rapid.SliceOfN(part, 0, 3).Draw(t, "text"), " "),
 		Owner:   rapid.SampledFrom([]string{"", "", "ana@example.org", "nobody"}).Draw(t, "owner"),

@@ -3,6 +3,7 @@ package registry
 import (
 	"slices"
 	"strings"
+	"unicode"
 	"unsafe"
 )
 
@@ -129,9 +130,11 @@ func (t *table) clip() {
 	}
 }
 
-// words is the vocabulary of all search texts, each word once. What a search
-// looks for has no white space, so it is in a text if and only if it is in one
-// of its words: it is enough to scan the vocabulary.
+// words is the vocabulary of all search texts, each word once; a word is a run
+// of letters and digits. If what a search looks for is one word, then a text
+// contains it if and only if one of the text's words does: it is enough to
+// scan the vocabulary. If it has other characters too, then each of its words
+// is in the texts that contain it, and those are few enough to look at.
 type words struct {
 	ids   map[string]uint32
 	text  text
@@ -141,9 +144,13 @@ type words struct {
 
 func newWords() words { return words{ids: map[string]uint32{}} }
 
+func splitWords(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
 // distinct yields each word of a text once.
 func distinct(s string, yield func(string)) {
-	fields := strings.Fields(strings.ReplaceAll(s, "\x00", " "))
+	fields := splitWords(s)
 	slices.Sort(fields)
 	for _, word := range slices.Compact(fields) {
 		yield(word)
