@@ -72,7 +72,7 @@ func newModelShape() *shape {
 
 func runShape() *shape {
 	command := func(doc string) *shape { return list(doc, text("").atMost(4096)).items(0, 200) }
-	return object("run", "How the model is run: exactly one of these.",
+	s := object("run", "How the model is run: exactly one of these.",
 		may("python", text("FILE:FUNCTION; def predict(rows[, params]) gets a DataFrame.").
 			matching(`^[^:\\]+\.py:[A-Za-z_][A-Za-z0-9_]*$`, "FILE:FUNCTION, such as predict.py:predict").hinting(callHint(".py"))),
 		may("r", text("FILE:FUNCTION; function(rows[, params]) gets a data.frame.").
@@ -89,6 +89,8 @@ func runShape() *shape {
 			may("command", command("The program and its arguments; may be absent where an image has its own.").hinting(commandHint)),
 		)),
 	).instead("R", "write r, in lower case", "java", "write command: [java, …]", "go", "write command: [./model]", "script", "write python or r", "cmd", "write command", "module", "write python: predict.py:predict", "function", "write python: predict.py:predict")
+	s.single = true
+	return s
 }
 
 func buildShape() *shape {

@@ -31,6 +31,7 @@ type shape struct {
 	keys     []key
 	others   *shape
 	item     *shape
+	single   bool // an object with exactly one of its keys
 	enum     []string
 	pattern  *regexp.Regexp
 	rule     string // the pattern in words
