@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/problem"
+)
+
+// Limits of one request.
+const (
+	MaxRows  = 10_000
+	MaxBytes = 32 << 20
+)
+
+// defaultTimeout is the deadline of a call that brings none.
+const defaultTimeout = 30 * time.Second
+
+// Handler answers POST requests with JSON or CSV.
+type Handler struct {
+	Model       string
+	Version     int
+	Features    *dataset.Schema
+	Predictions *dataset.Schema
+	Queue       *Queue
+	// TimeoutHeader brings what is left of the deadline, in milliseconds.
+	TimeoutHeader string
+
+	buffers sync.Pool // of *bytes.Buffer
+}
+
+// maxKept is the size beyond which a buffer isn't kept for the next request.
+const maxKept = 1 << 20
+
+func (h *Handler) buffer() *bytes.Buffer {
+	if b, ok := h.buffers.Get().(*bytes.Buffer); ok {
+		b.Reset()
+		return b
+	}
+	return new(bytes.Buffer)
+}
+
+func (h *Handler) release(b *bytes.Buffer) {
+	if b.Cap() <= maxKept {
+		h.buffers.Put(b)
+	}
+}
+
+// ServeHTTP answers with predictions or with a problem.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer := h.buffer()
+	defer h.release(answer)
+	contentType, err := h.answer(r, answer)
+	if err != nil {
+		problem.Write(w, err)
+		return
+	}
+	header := w.Header()
+	header["Content-Type"] = contentType
+	header["Content-Length"] = []string{strconv.Itoa(answer.Len())}
+	w.Write(answer.Bytes())
+}
+
+var (
+	typeJSON = []string{"application/json"}
+	typeCSV  = []string{"text/csv; charset=utf-8"}
+)
+
+// answer writes the whole answer, so that what goes wrong is a problem with a
+// status of its own.
+func (h *Handler) answer(r *http.Request, answer *bytes.Buffer) (contentType []string, err error) {
+	if r.Method != http.MethodPost {
+		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "predictions are asked for with POST, not %s", r.Method)
+	}
+	csv, err := isCSV(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := h.deadline(r)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	body := h.buffer()
+	defer h.release(body)
+	if err := read(r, body); err != nil {
+		return nil, err
+	}
+	if csv {
+		return typeCSV, h.answerCSV(ctx, r, body.Bytes(), answer)
+	}
+	return typeJSON, h.answerJSON(ctx, body.Bytes(), answer)
+}
+
+func isCSV(contentType string) (bool, error) {
+	if contentType == "application/json" || contentType == "" {
+		return false, nil
+	}
+	media, params, err := mime.ParseMediaType(contentType)
+	if err == nil {
+		switch {
+		case media == "application/json":
+			return false, nil
+		case media == "text/csv" && knownCharset(params["charset"]):
+			return true, nil
+		}
+	}
+	return false, modelmanager.Errorf(modelmanager.CodeUnsupportedMedia,
+		"the content type %q is not supported; send application/json or text/csv in UTF-8", contentType)
+}
+
+func knownCharset(charset string) bool {
+	switch charset {
+	case "", "utf-8", "UTF-8", "utf8", "us-ascii":
+		return true
+	}
+	return false
+}
+
+func (h *Handler) deadline(r *http.Request) (context.Context, context.CancelFunc, error) {
+	timeout := defaultTimeout
+	if text := r.Header.Get(h.TimeoutHeader); text != "" {
+		milliseconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || milliseconds < 0 || milliseconds > int64(24*time.Hour/time.Millisecond) {
+			return nil, nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "%s: %q is no number of milliseconds", h.TimeoutHeader, text)
+		}
+		timeout = time.Duration(milliseconds) * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	return ctx, cancel, nil
+}
+
+func read(r *http.Request, body *bytes.Buffer) error {
+	if r.ContentLength > MaxBytes {
+		return tooLarge()
+	}
+	if r.ContentLength > 0 {
+		body.Grow(int(min(r.ContentLength, maxKept)) + bytes.MinRead)
+	}
+	_, err := body.ReadFrom(http.MaxBytesReader(nil, r.Body, MaxBytes))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return tooLarge()
+	case err != nil:
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "the request's body broke off: %w", err)
+	}
+	return nil
+}
+
+func tooLarge() error {
+	return modelmanager.Errorf(modelmanager.CodeTooLarge,
+		"the request has more than %d MiB, the limit of one call: send several calls, or submit a job", MaxBytes>>20)
+}
+
+func (h *Handler) answerJSON(ctx context.Context, body []byte, answer *bytes.Buffer) error {
+	request, err := h.Features.DecodeRequest(body, MaxRows)
+	if err != nil {
+		return err
+	}
+	o, err := h.predict(ctx, request.Record, request.OnError == dataset.OnErrorPartial)
+	if err != nil {
+		return atRows(err, request.Accepted)
+	}
+	b := append(answer.AvailableBuffer(), `{"model":"`...)
+	b = append(b, h.Model...)
+	b = append(b, `","version":`...)
+	b = strconv.AppendInt(b, int64(h.Version), 10)
+	b = append(b, `,"predictions":`...)
+	b = h.Predictions.AppendPredictions(b, o.record, request, o.errors)
+	if request.IDs != nil {
+		b = append(b, `,"ids":[`...)
+		for i, id := range request.IDs {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, id...)
+		}
+		b = append(b, ']')
+	}
+	if problems := request.Merge(o.errors); len(problems) > 0 {
+		encoded, err := json.Marshal(problems)
+		if err != nil {
+			return fmt.Errorf("writing the errors of an answer: %w", err)
+		}
+		b = append(append(b, `,"errors":`...), encoded...)
+	}
+	answer.Write(append(b, '}', '\n'))
+	return nil
+}
+
+// atRows makes the rows of an error those of the request: so far they are
+// those of the accepted rows.
+func atRows(err error, accepted []int32) error {
+	var e *modelmanager.Error
+	if accepted == nil || !errors.As(err, &e) || len(e.Rows) == 0 {
+		return err
+	}
+	moved := *e
+	moved.Rows = make([]modelmanager.RowError, len(e.Rows))
+	for i, row := range e.Rows {
+		if row.Row >= 0 && row.Row < int64(len(accepted)) {
+			row.Row = int64(accepted[row.Row])
+		}
+		moved.Rows[i] = row
+	}
+	return &moved
+}

@@ -1,0 +1,81 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"modelmanager.dev"
+)
+
+// maxListed bounds the rows that an error names.
+const maxListed = 1000
+
+// outcome is what became of some rows: their predictions, and the rows that
+// have none, counted among those asked.
+type outcome struct {
+	record arrow.RecordBatch
+	errors []modelmanager.RowError
+}
+
+// predict asks for rows, and checks the answer. Unless partial, one row
+// without a prediction fails all of them.
+func (h *Handler) predict(ctx context.Context, rows arrow.RecordBatch, partial bool) (outcome, error) {
+	n := int(rows.NumRows())
+	if n == 0 {
+		return outcome{record: empty(h.Predictions.Arrow())}, nil
+	}
+	answer, err := h.Queue.Predict(ctx, rows)
+	if err != nil {
+		return outcome{}, err
+	}
+	record, invalid, err := h.Predictions.CheckPredictions(answer.Record, n)
+	if err != nil {
+		return outcome{}, err
+	}
+	refused := answer.Errors
+	invalid = slices.DeleteFunc(invalid, func(e modelmanager.RowError) bool { return names(refused, e.Row) })
+	if !partial && len(refused) > 0 {
+		return outcome{}, rowsError(modelmanager.CodeInvalidRows, "the model refused", refused, n)
+	}
+	if !partial && len(invalid) > 0 {
+		return outcome{}, rowsError(modelmanager.CodeInvalidPredictions, "the model's predictions are invalid for", invalid, n)
+	}
+	return outcome{record, slices.Concat(refused, invalid)}, nil
+}
+
+func names(errors []modelmanager.RowError, row int64) bool {
+	return slices.ContainsFunc(errors, func(e modelmanager.RowError) bool { return e.Row == row })
+}
+
+func rowsError(code modelmanager.Code, what string, rows []modelmanager.RowError, n int) error {
+	count := 0
+	last := int64(-1)
+	for _, row := range rows {
+		if row.Row != last {
+			count, last = count+1, row.Row
+		}
+	}
+	first := rows[0]
+	message := first.Message
+	if first.Feature != "" {
+		message = first.Feature + ": " + message
+	}
+	return &modelmanager.Error{
+		Code:   code,
+		Detail: fmt.Sprintf("%s %d of %d rows; row %d: %s", what, count, n, first.Row, message),
+		Rows:   rows[:min(len(rows), maxListed)],
+	}
+}
+
+func empty(schema *arrow.Schema) arrow.RecordBatch {
+	columns := make([]arrow.Array, schema.NumFields())
+	for i := range columns {
+		columns[i] = array.MakeArrayOfNull(memory.DefaultAllocator, schema.Field(i).Type, 0)
+	}
+	return array.NewRecordBatch(schema, columns, 0)
+}

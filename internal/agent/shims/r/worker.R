@@ -1,0 +1,279 @@
+# Runs an R model for Model Manager's agent.
+#
+#     Rscript worker.R FILE FUNCTION
+#
+# loads FILE and answers the agent's requests (file descriptors 3 and 4) with
+# FUNCTION(rows) or FUNCTION(rows, params). rows is a data.frame whose column
+# types come from the model's features alone. Needs jsonlite and nothing else.
+
+local({
+  arguments <- commandArgs(trailingOnly = TRUE)
+  path <- arguments[[1L]]
+  name <- arguments[[2L]]
+
+  requests <- fifo("/dev/fd/3", open = "rb", blocking = TRUE)
+  answers <- fifo("/dev/fd/4", open = "wb", blocking = TRUE)
+
+  # ---- lines of JSON
+
+  # Requests are read in blocks: readLines on a pipe waits for a full block.
+  pending <- raw(0)
+  newline <- as.raw(10L)
+
+  read_line <- function() {
+    parts <- list()
+    repeat {
+      at <- match(newline, pending)
+      if (!is.na(at)) {
+        head <- pending[seq_len(at - 1L)]
+        pending <<- pending[-seq_len(at)]
+        text <- rawToChar(do.call(c, c(parts, list(head))))
+        Encoding(text) <- "UTF-8"
+        return(text)
+      }
+      parts[[length(parts) + 1L]] <- pending
+      pending <<- raw(0)
+      block <- readBin(requests, "raw", n = 65536L)
+      if (length(block) == 0L) return(NULL)
+      pending <<- block
+    }
+  }
+
+  say <- function(text) {
+    writeBin(c(charToRaw(enc2utf8(text)), newline), answers)
+    flush(answers)
+  }
+
+  quote_json <- function(x) as.character(jsonlite::toJSON(x, auto_unbox = TRUE))
+
+  one_line <- function(text) gsub("[[:space:]]+", " ", trimws(paste(text, collapse = " ")))
+
+  reason_of <- function(condition) {
+    call <- conditionCall(condition)
+    where <- if (is.null(call)) "" else paste0("in ", one_line(deparse(call, nlines = 1L)[[1L]]), ": ")
+    one_line(paste0("Error ", where, conditionMessage(condition)))
+  }
+
+  # ---- rows in
+
+  can_be_null <- function(field) {
+    isTRUE(field$nullable) || identical(field$unknown, "null") ||
+      ("default" %in% names(field) && is.null(field$default))
+  }
+
+  kind_of <- function(field) {
+    if (identical(field$type, "string") && isTRUE(field$format %in% c("date", "date-time"))) field$format
+    else field$type
+  }
+
+  has_levels <- function(field) {
+    length(field$enum) > 0L && !identical(field$type, "boolean") && !identical(field$unknown, "accept")
+  }
+
+  # A list of scalars and NULLs as an atomic vector, NULL as NA.
+  flatten <- function(values, missing) {
+    absent <- vapply(values, is.null, logical(1L))
+    values[absent] <- missing
+    unlist(values, use.names = FALSE)
+  }
+
+  parse_time <- function(text) {
+    text <- sub("[zZ]$", "+00:00", sub("t", "T", text, fixed = TRUE))
+    seconds <- as.POSIXct(sub("([+-][0-9]{2}):?([0-9]{2})$", "\\1\\2", text), format = "%Y-%m-%dT%H:%M:%OS%z", tz = "UTC")
+    attr(seconds, "tzone") <- "UTC"
+    seconds
+  }
+
+  to_column <- function(field, values) {
+    n <- length(values)
+    kind <- kind_of(field)
+    if (has_levels(field)) {
+      text <- vapply(values, function(v) if (is.null(v)) NA_character_ else as.character(v), character(1L))
+      return(factor(text, levels = vapply(field$enum, as.character, character(1L))))
+    }
+    if (kind == "array") return(I(lapply(values, function(v) {
+      if (is.null(v)) NULL else to_column(field$items, as.list(v))
+    })))
+    switch(kind,
+      boolean = as.logical(flatten(values, NA)),
+      integer = {
+        v <- as.numeric(flatten(values, NA_real_))
+        small <- !can_be_null(field) && !identical(field$format, "int64") &&
+          !is.null(field$minimum) && !is.null(field$maximum) &&
+          field$minimum >= -.Machine$integer.max && field$maximum <= .Machine$integer.max
+        if (small) as.integer(v) else v
+      },
+      number = as.numeric(flatten(values, NA_real_)),
+      date = as.Date(as.character(flatten(values, NA_character_)), format = "%Y-%m-%d"),
+      `date-time` = parse_time(as.character(flatten(values, NA_character_))),
+      as.character(flatten(values, NA_character_)))
+  }
+
+  to_frame <- function(features, n, columns) {
+    data <- lapply(features, function(field) to_column(field, columns[[field$name]]))
+    names(data) <- vapply(features, function(field) field$name, character(1L))
+    structure(data, class = "data.frame", row.names = .set_row_names(n))
+  }
+
+  # ---- answers out
+
+  # What the function returned, as a named list with one vector a prediction.
+  to_columns <- function(result, fields, n) {
+    names_wanted <- vapply(fields, function(field) field$name, character(1L))
+    count <- length(fields)
+    misfit <- function(width) {
+      hint <- if (width == 2L && count == 1L) "type = \"prob\"? take [, 2]"
+      else paste("return a data.frame with the columns", paste(names_wanted, collapse = ", "))
+      stop(sprintf("predict returned %d columns for %d predictions: %s", width, count, hint), call. = FALSE)
+    }
+    if (is.null(result)) stop("the function returned NULL; it must return predictions for its rows", call. = FALSE)
+    if (is.data.frame(result)) {
+      columns <- as.list(result)
+      if (nrow(result) != n) wrong_count(nrow(result), n)
+      order <- suppressWarnings(as.integer(attr(result, "row.names")))
+      if (!anyNA(order) && length(order) == n && !identical(order, seq_len(n))) {
+        if (!setequal(order, seq_len(n))) {
+          stop("the row names of what was returned are not those of rows, so that predictions can't be told apart", call. = FALSE)
+        }
+        columns <- lapply(columns, function(column) column[base::order(order)])
+      }
+      return(columns)
+    }
+    if (is.matrix(result)) {
+      if (nrow(result) != n) wrong_count(nrow(result), n)
+      if (!is.null(colnames(result)) && all(names_wanted %in% colnames(result))) {
+        return(sapply(colnames(result), function(k) unname(result[, k]), simplify = FALSE))
+      }
+      if (count == 1L && fields[[1L]]$type == "array") {
+        return(structure(list(lapply(seq_len(n), function(i) unname(result[i, ]))), names = names_wanted))
+      }
+      if (ncol(result) != count) misfit(ncol(result))
+      return(structure(lapply(seq_len(count), function(i) unname(result[, i])), names = names_wanted))
+    }
+    if (is.list(result) && !is.null(names(result)) && any(names_wanted %in% names(result))) {
+      for (column in result) if (length(column) != n) wrong_count(length(column), n)
+      return(result)
+    }
+    if (count != 1L) misfit(1L)
+    if (length(result) != n) wrong_count(length(result), n)
+    structure(list(unname(result)), names = names_wanted)
+  }
+
+  wrong_count <- function(got, n) {
+    stop(sprintf("the function returned %d predictions for %d rows; it must return one for each", got, n), call. = FALSE)
+  }
+
+  # One column as JSON values, written out.
+  written <- function(values, field) {
+    if (is.factor(values)) values <- as.character(values)
+    if (inherits(values, "Date")) values <- format(values, "%Y-%m-%d")
+    if (inherits(values, "POSIXt")) values <- format(values, "%Y-%m-%dT%H:%M:%OS6Z", tz = "UTC")
+    if (is.list(values)) {
+      cells <- vapply(values, function(v) {
+        if (is.null(v)) "null"
+        else if (identical(field$type, "array")) paste0("[", paste(written(v, field$items), collapse = ","), "]")
+        else if (length(v) == 1L) written(v, field)
+        else stop(sprintf("the prediction %s has a row with %d values", field$name, length(v)), call. = FALSE)
+      }, character(1L))
+      return(cells)
+    }
+    if (is.logical(values)) cells <- ifelse(values, "true", "false")
+    else if (is.numeric(values)) {
+      cells <- number_text(values)
+      if (identical(field$format, "int64")) cells <- paste0("\"", cells, "\"")
+      if (!can_be_null(field)) cells[is.nan(values)] <- "\"NaN\""
+      cells[is.infinite(values)] <- ifelse(values[is.infinite(values)] > 0, "\"Infinity\"", "\"-Infinity\"")
+    }
+    else if (is.character(values)) cells <- vapply(values, quote_json, character(1L), USE.NAMES = FALSE)
+    else stop(sprintf("the prediction %s is a %s, which is no JSON value", field$name, class(values)[[1L]]), call. = FALSE)
+    cells[is.na(values) & !(is.numeric(values) & is.nan(values) & !can_be_null(field))] <- "null"
+    cells
+  }
+
+  # Doubles in the fewest digits that give the same double again.
+  number_text <- function(values) {
+    if (is.integer(values)) return(sprintf("%d", values))
+    text <- sprintf("%.15g", values)
+    inexact <- is.finite(values) & as.numeric(text) != values
+    text[inexact] <- sprintf("%.17g", values[inexact])
+    text
+  }
+
+  answer <- function(request, features, fields, params) {
+    n <- request$n
+    rows <- to_frame(features, n, request$columns)
+    result <- if (takes_params) model(rows, params) else model(rows)
+    refused <- attr(result, "refused")
+    columns <- to_columns(result, fields, n)
+    by_name <- structure(fields, names = vapply(fields, function(field) field$name, character(1L)))
+    parts <- vapply(names(columns), function(k) {
+      field <- by_name[[k]]
+      if (is.null(field)) field <- list(name = k, type = "")
+      paste0(quote_json(k), ":[", paste(written(columns[[k]], field), collapse = ","), "]")
+    }, character(1L))
+    errors <- ""
+    if (length(refused) > 0L) {
+      entries <- sprintf("{\"row\":%d,\"message\":%s}", as.integer(names(refused)) - 1L,
+        vapply(unlist(refused), quote_json, character(1L)))
+      errors <- paste0(",\"errors\":[", paste(entries, collapse = ","), "]")
+    }
+    sprintf("{\"id\":%s,\"n\":%d,\"columns\":{%s}%s}", request$id_text, n, paste(parts, collapse = ","), errors)
+  }
+
+  is_transient <- function(message) {
+    grepl("cannot open the connection|connection (refused|reset|timed out)|timed? ?out|could not resolve host|temporarily unavailable",
+      message, ignore.case = TRUE)
+  }
+
+  # ---- loading
+
+  model <- NULL
+  takes_params <- FALSE
+  fault <- tryCatch({
+    if (!requireNamespace("jsonlite", quietly = TRUE)) stop("there is no package called 'jsonlite'", call. = FALSE)
+    source(path, local = globalenv(), chdir = FALSE)
+    if (!exists(name, envir = globalenv(), mode = "function")) {
+      near <- agrep(name, ls(globalenv()), value = TRUE)
+      hint <- if (length(near) > 0L) paste0("; did you mean ", near[[1L]], "?") else ""
+      stop(paste0("there is no function ", name, " in it", hint), call. = FALSE)
+    }
+    model <- get(name, envir = globalenv(), mode = "function")
+    parameters <- names(formals(args(model)))
+    takes_params <- "params" %in% parameters || (length(parameters) >= 2L && !("..." %in% parameters) &&
+      is.symbol(formals(args(model))[[2L]]) && identical(as.character(formals(args(model))[[2L]]), ""))
+    NULL
+  }, error = function(e) reason_of(e))
+  if (!is.null(fault)) {
+    message(fault)
+    reason <- paste0(path, " failed to load: ", fault)
+    escaped <- gsub("\"", "\\\"", gsub("\\", "\\\\", reason, fixed = TRUE), fixed = TRUE)
+    say(paste0("{\"error\":\"", escaped, "\"}"))
+    quit(save = "no", status = 1L)
+  }
+  say("{\"ready\":true,\"protocol\":1,\"formats\":[\"columns\"]}")
+
+  # ---- serving
+
+  parse <- function(line) jsonlite::parse_json(line, simplifyVector = FALSE)
+  line <- read_line()
+  if (is.null(line)) quit(save = "no", status = 0L)
+  hello <- parse(line)
+  params <- jsonlite::fromJSON(jsonlite::toJSON(hello$params, auto_unbox = TRUE, null = "null", digits = NA))
+
+  repeat {
+    line <- read_line()
+    if (is.null(line)) break
+    request <- parse(line)
+    request$id_text <- sprintf("%.0f", request$id)
+    text <- tryCatch(
+      answer(request, hello$features, hello$predictions, params),
+      error = function(e) {
+        reason <- reason_of(e)
+        message(reason)
+        retry <- if (is_transient(conditionMessage(e))) ",\"retry\":true" else ""
+        sprintf("{\"id\":%s,\"error\":%s%s}", request$id_text, quote_json(reason), retry)
+      })
+    say(text)
+  }
+  quit(save = "no", status = 0L)
+})

@@ -1,0 +1,140 @@
+package worker
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Bounds of what is kept of a worker's output. A worker that writes more than
+// logRate loses the middle of it from the file, never from the tail.
+const (
+	logFileSize  = 4 << 20 // of the current file; one older file is kept beside it
+	logRate      = 1 << 20 // bytes a second
+	logBurst     = 4 << 20
+	tailSize     = 16 << 10
+	logDirectory = "log"
+)
+
+// Log takes what a worker writes to its standard output and error: the last
+// lines in memory, for reasons, and a file of bounded size under the run
+// directory. It never blocks the worker, and never fails it.
+type Log struct {
+	mu      sync.Mutex
+	tail    []byte // the last tailSize bytes, at most twice that
+	path    string
+	file    *os.File
+	size    int64
+	limit   *rate.Limiter
+	dropped int64
+}
+
+// LogPath returns the path of the log of the worker in runDir; the one before
+// is beside it, with ".1" appended.
+func LogPath(runDir string) string { return filepath.Join(runDir, logDirectory, "worker.log") }
+
+// newLog appends to the log in runDir. Where that can't be written, the lines
+// are only kept in memory.
+func newLog(runDir string) *Log {
+	l := &Log{path: LogPath(runDir), limit: rate.NewLimiter(logRate, logBurst)}
+	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+		return l
+	}
+	if file, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
+		l.file = file
+		if info, err := file.Stat(); err == nil {
+			l.size = info.Size()
+		}
+	}
+	return l
+}
+
+// Write never fails.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.remember(p)
+	if l.file == nil {
+		return len(p), nil
+	}
+	if !l.limit.AllowN(time.Now(), len(p)) {
+		l.dropped += int64(len(p))
+		return len(p), nil
+	}
+	if l.dropped > 0 {
+		l.append([]byte("\n[some output was dropped: more than 1 MiB a second]\n"))
+		l.dropped = 0
+	}
+	l.append(p)
+	return len(p), nil
+}
+
+func (l *Log) append(p []byte) {
+	if l.size+int64(len(p)) > logFileSize {
+		l.rotate()
+	}
+	if l.file != nil {
+		n, _ := l.file.Write(p)
+		l.size += int64(n)
+	}
+}
+
+func (l *Log) rotate() {
+	l.file.Close()
+	l.file, l.size = nil, 0
+	if err := os.Rename(l.path, l.path+".1"); err != nil {
+		return
+	}
+	if file, err := os.OpenFile(l.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err == nil {
+		l.file = file
+	}
+}
+
+func (l *Log) remember(p []byte) {
+	if len(p) >= tailSize {
+		l.tail = append(l.tail[:0], p[len(p)-tailSize:]...)
+		return
+	}
+	if len(l.tail)+len(p) > 2*tailSize {
+		l.tail = append(l.tail[:0], l.tail[len(l.tail)-tailSize:]...)
+	}
+	l.tail = append(l.tail, p...)
+}
+
+// mark makes reasons come only from what is written after it.
+func (l *Log) mark() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tail = l.tail[:0]
+}
+
+// Lines returns the last n lines that aren't empty, oldest first.
+func (l *Log) Lines(n int) []string {
+	l.mu.Lock()
+	text := string(bytes.ToValidUTF8(l.tail, []byte("?")))
+	l.mu.Unlock()
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, " \r\n\t"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines[max(0, len(lines)-n):]
+}
+
+// Close closes the file.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	return err
+}

@@ -1,0 +1,85 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reaper collects orphans: processes that a worker left behind, which become
+// the agent's own children and would stay zombies for ever. A nil *Reaper
+// collects nothing.
+type Reaper struct {
+	mu  sync.Mutex
+	own map[int]bool // children that somebody waits for
+}
+
+// NewReaper makes this process the parent of its descendants' orphans.
+func NewReaper() (*Reaper, error) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, err
+	}
+	return &Reaper{own: map[int]bool{}}, nil
+}
+
+// Run collects orphans until ctx ends. It must be this program's only way of
+// starting processes apart from workers.
+func (r *Reaper) Run(ctx context.Context) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGCHLD)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			r.reap()
+		}
+	}
+}
+
+// starting holds off collecting while a child is started whose pid is not
+// known yet; the returned function tells the pid, or 0 for none.
+func (r *Reaper) starting() func(pid int) {
+	if r == nil {
+		return func(int) {}
+	}
+	r.mu.Lock()
+	return func(pid int) {
+		if pid != 0 {
+			r.own[pid] = true
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (r *Reaper) forget(pid int) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	delete(r.own, pid)
+	r.mu.Unlock()
+}
+
+// reap collects the zombies among our children that nobody waits for.
+func (r *Reaper) reap() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	self := os.Getpid()
+	for _, pid := range pids() {
+		if r.own[pid] {
+			continue
+		}
+		if s, ok := readStat(pid); ok && s.parent == self && s.state == 'Z' {
+			syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+}
