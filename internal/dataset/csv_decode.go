@@ -83,6 +83,7 @@ func (o opening) openCSV() (*Header, batchSource, error) {
 		closer.Close()
 		return nil, nil, err
 	}
+	header.bind(o.schema, bound)
 	whole, lists := splitTargets(bound)
 	return header, newTextSource(o, scanner, closer, func() textDecoder {
 		rules, _ := newTextRules(o.input)

@@ -27,6 +27,7 @@ func (o opening) openJSONL() (*Header, batchSource, error) {
 	if err := checkRenames(o.schema, o.input); err != nil {
 		return nil, nil, err
 	}
+	header.bind(o.schema, keyTargets(o.schema, header.Columns, o.input))
 	if o.slice.Offset == 0 && o.slice.Length >= 0 && o.slice.Rows == 0 {
 		o.slice.Length = -1
 	}
@@ -63,6 +64,23 @@ func checkRenames(s *Schema, input modelmanager.JobInput) error {
 		taken[key] = field.Name
 	}
 	return b.err()
+}
+
+// keyTargets finds which keys are features.
+func keyTargets(s *Schema, keys []string, input modelmanager.JobInput) *binding {
+	features := map[string]int{}
+	for i, field := range s.Fields() {
+		features[defaultTo(input.Columns[field.Name], field.Name)] = i
+	}
+	b := &binding{}
+	for _, key := range keys {
+		to := through
+		if feature, ok := features[key]; ok {
+			to.feature = feature
+		}
+		b.targets = append(b.targets, to)
+	}
+	return b
 }
 
 func (d *jsonlDecoder) decode(block *textBlock) (*Batch, error) {

@@ -59,12 +59,15 @@ func (c *castColumn) whole(r *rule) arrow.Array {
 	return nil
 }
 
+// nullColumn makes a column of nulls alone; one of an enum keeps its levels.
 func nullColumn(r *rule, rows int) arrow.Array {
-	column := newColumn(r)
-	for range rows {
-		column.appendNull()
+	if !r.dictionary {
+		return array.MakeArrayOfNull(memory.DefaultAllocator, r.arrow, rows)
 	}
-	return array.MakeFromData(column.data())
+	buffers := []*memory.Buffer{
+		memory.NewBufferBytes(make([]byte, (rows+7)/8)), memory.NewBufferBytes(make([]byte, 4*rows)),
+	}
+	return array.MakeFromData(array.NewDataWithDictionary(r.arrow, rows, buffers, rows, 0, r.levelData))
 }
 
 func (c *castColumn) wholeFloats(r *rule) arrow.Array {

@@ -30,7 +30,8 @@ type Batch struct {
 	Rejected []Rejected        // in the file's order
 	Extra    Extra             // all Rows as the file has them
 
-	filled []int64 // per feature, rows that took its default
+	filled  []int64 // per feature, rows that took its default
+	dropped []bool  // rows that Keep left out; nil: none
 }
 
 // Rejected is a row that was rejected, with the row itself as a JSON object:

@@ -21,6 +21,20 @@ type Header struct {
 	data    int64         // offset of the first byte after the header
 	line    int64         // of a text's first data row; 1 is the first
 	arrow   *arrow.Schema // of a Parquet file
+
+	targets []target // per column, which feature it is; nil: not known
+	kinds   []kind   // per column, of its feature
+}
+
+// bind notes which columns are features, for a Writer of another format.
+func (h *Header) bind(s *Schema, b *binding) {
+	h.targets = b.targets
+	h.kinds = make([]kind, len(b.targets))
+	for i, to := range b.targets {
+		if to.feature >= 0 {
+			h.kinds[i] = s.rules[to.feature].kind
+		}
+	}
 }
 
 // target says where a file's column goes: to a feature, to one item of a fixed

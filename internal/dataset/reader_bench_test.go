@@ -1,0 +1,171 @@
+package dataset
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	modelmanager "modelmanager.dev"
+)
+
+const benchRows, benchColumns = 100_000, 30
+
+func benchSchema(b *testing.B) *Schema {
+	b.Helper()
+	var fields []modelmanager.Field
+	for i := range benchColumns {
+		fields = append(fields, modelmanager.Field{Name: fmt.Sprintf("feature_%02d", i), Type: modelmanager.Number, Minimum: ptr(-1000.0), Nullable: true})
+	}
+	s, err := Compile(fields)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func benchValues(visit func(row, column int, v float64)) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for row := range benchRows {
+		for column := range benchColumns {
+			visit(row, column, float64(r.IntN(10_000_000))/1e4)
+		}
+	}
+}
+
+func benchCSV() []byte {
+	var text []byte
+	text = append(text, "id"...)
+	for i := range benchColumns {
+		text = fmt.Appendf(text, ",feature_%02d", i)
+	}
+	benchValues(func(row, column int, v float64) {
+		if column == 0 {
+			text = strconv.AppendInt(append(text, '\n'), int64(row), 10)
+		}
+		text = strconv.AppendFloat(append(text, ','), v, 'f', 4, 64)
+	})
+	return append(text, '\n')
+}
+
+func benchRead(b *testing.B, data []byte, input modelmanager.JobInput, opts ReaderOptions) {
+	s := benchSchema(b)
+	src := NewBytesSource(data)
+	input, err := Sniff(context.Background(), src, input, s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	rows := 0
+	b.ResetTimer()
+	for range b.N {
+		r, err := NewReader(context.Background(), src, input, s, Whole(), opts)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for {
+			batch, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil || len(batch.Rejected) > 0 {
+				b.Fatal(err, batch.Rejected)
+			}
+			rows += batch.Rows
+		}
+		r.Close()
+	}
+	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func BenchmarkReadCSV(b *testing.B) {
+	data := benchCSV()
+	b.Run("one", func(b *testing.B) { benchRead(b, data, modelmanager.JobInput{}, ReaderOptions{}) })
+	b.Run("two", func(b *testing.B) { benchRead(b, data, modelmanager.JobInput{}, ReaderOptions{Parallel: 2}) })
+	b.Run("encoding-csv", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		rows := 0
+		for range b.N {
+			r := csv.NewReader(bytes.NewReader(data))
+			r.ReuseRecord = true
+			for {
+				if _, err := r.Read(); err == io.EOF {
+					break
+				}
+				rows++
+			}
+		}
+		b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+	})
+	b.Run("plan", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		for range b.N {
+			if _, err := Plan(context.Background(), NewBytesSource(data), modelmanager.JobInput{Format: "csv", HeaderRow: 1}, 10_000); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(benchRows*b.N)/b.Elapsed().Seconds(), "rows/s")
+	})
+	b.Run("write", func(b *testing.B) {
+		s := benchSchema(b)
+		predictions, _ := Compile([]modelmanager.Field{{Name: "p", Type: modelmanager.Number}})
+		src := NewBytesSource(data)
+		input, _ := Sniff(context.Background(), src, modelmanager.JobInput{}, s)
+		r, err := NewReader(context.Background(), src, input, s, Whole(), ReaderOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch, _ := r.Next()
+		builder := NewBuilder(predictions)
+		for i := range batch.Rows {
+			builder.SetFloat(0, float64(i)/7)
+			builder.EndRow(RefuseAbsent)
+		}
+		record := builder.Record()
+		b.ResetTimer()
+		for range b.N {
+			w, _ := NewWriter(io.Discard, WriterOptions{Input: input, Header: r.Header(), Predictions: predictions, ScoredAt: time.Now()})
+			if err := w.Write(batch, record, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(batch.Rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+	})
+}
+
+func BenchmarkReadParquet(b *testing.B) {
+	var fields []arrow.Field
+	var builders []*array.Float64Builder
+	for i := range benchColumns {
+		fields = append(fields, arrow.Field{Name: fmt.Sprintf("feature_%02d", i), Type: arrow.PrimitiveTypes.Float64})
+		builders = append(builders, array.NewFloat64Builder(memory.DefaultAllocator))
+	}
+	benchValues(func(_, column int, v float64) { builders[column].Append(v) })
+	var columns []arrow.Array
+	for _, builder := range builders {
+		columns = append(columns, builder.NewArray())
+	}
+	schema := arrow.NewSchema(fields, nil)
+	var out bytes.Buffer
+	w, err := newParquetFile(&out, schema)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := w.WriteBuffered(array.NewRecordBatch(schema, columns, benchRows)); err != nil {
+		b.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	benchRead(b, out.Bytes(), modelmanager.JobInput{}, ReaderOptions{})
+}
