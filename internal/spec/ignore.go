@@ -14,7 +14,7 @@ const ignoreName = ".mmignore"
 
 // alwaysIgnored never belongs to a model: other programs' own files.
 var alwaysIgnored = []string{
-	".git", ".hg", ".svn", ".mmignore", "__pycache__", "*.pyc", ".venv", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache",
+	".git", ".gitignore", ".gitattributes", ".hg", ".svn", ".mmignore", "__pycache__", "*.pyc", ".venv", ".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache",
 	".Rproj.user", ".Rhistory", "renv/library", "renv/staging", "renv/sandbox", ".DS_Store", "Thumbs.db", ".idea", ".vscode", ".gradle",
 }
 
