@@ -1,0 +1,104 @@
+package shard
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/spec"
+)
+
+// Piece is where a part of an input goes that has to be split.
+type Piece struct {
+	Key   string
+	Write io.Writer
+	Close func() error
+	Abort func() // does nothing after Close
+}
+
+// PlanOptions say how to plan.
+type PlanOptions struct {
+	Input  modelmanager.JobInput
+	Output modelmanager.JobOutput
+	Spec   *spec.Spec
+	Piece  func(ctx context.Context, index int) (Piece, error)
+}
+
+// MakePlan finds out how to read an input, checks that it fits the model, and
+// cuts it into shards at record boundaries. The server does this itself for a
+// small input; an agent does, in the plan step, for a large one.
+func MakePlan(ctx context.Context, src dataset.Source, options PlanOptions) (*Plan, error) {
+	features, err := dataset.Compile(options.Spec.Features)
+	if err != nil {
+		return nil, err
+	}
+	input, err := dataset.Sniff(ctx, src, options.Input, features)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkHeader(ctx, src, input, options); err != nil {
+		return nil, err
+	}
+	plan := &Plan{Input: input, Size: src.Size(), Shards: []Shard{}}
+	rowsPerShard := options.Spec.Batch.RowsPerShard
+	if OneShard(options.Spec) {
+		rowsPerShard = 0
+	}
+	slices, err := dataset.Plan(ctx, src, input, rowsPerShard)
+	if err != nil {
+		return nil, err
+	}
+	for _, slice := range slices {
+		plan.Shards = append(plan.Shards, Shard{Slice: slice})
+	}
+	if len(slices) == 0 {
+		// One shard without rows writes an output without rows, header and all.
+		plan.Shards = append(plan.Shards, Shard{Slice: dataset.Whole()})
+	}
+	plan.SHA256, err = digest(ctx, src)
+	return plan, err
+}
+
+// OneShard tells whether a model has to see all rows at once.
+func OneShard(s *spec.Spec) bool {
+	return s.Rows == spec.Dependent || s.Run.Job != nil
+}
+
+// checkHeader refuses a file whose columns don't fit the features, or have the
+// names of the predictions, before the first row is read.
+func checkHeader(ctx context.Context, src dataset.Source, input modelmanager.JobInput, options PlanOptions) error {
+	features, err := dataset.Compile(options.Spec.Features)
+	if err != nil {
+		return err
+	}
+	predictions, err := dataset.Compile(options.Spec.Predictions)
+	if err != nil {
+		return err
+	}
+	r, err := dataset.NewReader(ctx, src, input, features, dataset.Whole(), dataset.ReaderOptions{BatchRows: 1})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return dataset.CheckOutput(r.Header().Columns, predictions, options.Output)
+}
+
+func digest(ctx context.Context, src dataset.Source) (string, error) {
+	r, err := src.ReadAt(ctx, 0, -1)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	n, err := io.CopyBuffer(h, r, make([]byte, 256<<10))
+	if err != nil {
+		return "", modelmanager.Errorf(modelmanager.CodeStorage, "reading the input: %w", err)
+	}
+	if n != src.Size() {
+		return "", modelmanager.Errorf(modelmanager.CodeInputChanged, "the input has %d bytes, not %d as when the job was accepted", n, src.Size())
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

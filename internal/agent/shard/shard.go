@@ -1,0 +1,252 @@
+package shard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/agent/worker"
+	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/spec"
+)
+
+// spec reads the spec of the version that the attempt runs.
+func (s *session) spec() (*spec.Spec, error) { return spec.FromCanonical(s.assignment.Spec) }
+
+// run is one attempt at a shard.
+type run struct {
+	*task
+	*session
+	spec        *spec.Spec
+	features    *dataset.Schema
+	predictions *dataset.Schema
+	filter      *filter
+	started     time.Time
+
+	reader   *dataset.Reader
+	part     *upload
+	rejected *upload
+	writer   *dataset.Writer
+	header   int64
+
+	counts  counts
+	stopped atomic.Bool // the server asked to commit what there is
+	lastRow int64       // read so far
+	cut     bool        // reading ended there, before the slice's end
+	saver   *saver
+}
+
+// counts are an attempt's rows so far.
+type counts struct {
+	mu   sync.Mutex
+	rows modelmanager.JobRows
+}
+
+func (c *counts) add(rows modelmanager.JobRows) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rows.Read += rows.Read
+	c.rows.Predicted += rows.Predicted
+	c.rows.Rejected += rows.Rejected
+}
+
+func (c *counts) get() modelmanager.JobRows {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rows
+}
+
+// shard runs one shard and commits it.
+func (t *task) shard(ctx context.Context, s *session) error {
+	// What ends the attempt ends its transfers, the progress and the saver.
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	r := &run{task: t, session: s, started: time.Now().UTC()}
+	if err := r.open(ctx); err != nil {
+		r.abort()
+		return err
+	}
+	defer r.abort()
+	background.Go(func() { r.report(ctx) })
+	background.Go(func() { r.saver.run(ctx) })
+	if err := r.stream(ctx); err != nil {
+		r.sendLogs(ctx)
+		return err
+	}
+	return r.commit(ctx)
+}
+
+// open opens everything that the attempt reads and writes.
+func (r *run) open(ctx context.Context) error {
+	a := &r.assignment
+	var err error
+	if r.spec, err = r.session.spec(); err != nil {
+		return err
+	}
+	if r.features, err = dataset.Compile(r.spec.Features); err != nil {
+		return err
+	}
+	if r.predictions, err = dataset.Compile(r.spec.Predictions); err != nil {
+		return err
+	}
+	if r.filter, err = r.readFilter(ctx); err != nil {
+		return err
+	}
+	if r.saver, err = r.newSaver(ctx); err != nil {
+		return err
+	}
+	src, input, slice, err := r.shardSource(ctx)
+	if err != nil {
+		return err
+	}
+	r.reader, err = dataset.NewReader(ctx, src, input, r.features, slice, dataset.ReaderOptions{
+		BatchRows: r.spec.Batch.RowsPerCall, Parallel: min(runtime.GOMAXPROCS(0), 4),
+	})
+	if err != nil {
+		return err
+	}
+	if r.part, err = r.begin(ctx, func(u *URLs) string { return u.Part }); err != nil {
+		return err
+	}
+	if r.rejected, err = r.begin(ctx, func(u *URLs) string { return u.Rejected }); err != nil {
+		return err
+	}
+	options := dataset.WriterOptions{
+		Format: a.Output.Format, Input: a.Input, Header: r.reader.Header(), Features: r.features, Predictions: r.predictions,
+		Output: a.Output, Model: a.Model, Version: a.Version, Job: a.Job, ScoredAt: a.Scored, WriteHeader: true,
+	}
+	if r.header, err = headerSize(options); err != nil {
+		return err
+	}
+	r.writer, err = dataset.NewWriter(r.part, options)
+	return err
+}
+
+// headerSize is the size of a part without rows: what has to be left out of
+// all parts but the first to make one file of them.
+func headerSize(options dataset.WriterOptions) (int64, error) {
+	if options.Format != "csv" {
+		return 0, nil
+	}
+	var empty bytes.Buffer
+	w, err := dataset.NewWriter(&empty, options)
+	if err != nil {
+		return 0, err
+	}
+	return int64(empty.Len()), w.Close()
+}
+
+// shardSource opens the shard's rows: a slice of the input, or its own piece.
+func (r *run) shardSource(ctx context.Context) (dataset.Source, modelmanager.JobInput, dataset.Slice, error) {
+	a := &r.assignment
+	src, err := r.input(ctx, func(u *URLs) string { return u.Input })
+	return src, a.Input, a.Shard.Slice, err
+}
+
+func (r *run) begin(ctx context.Context, pick func(*URLs) string) (*upload, error) {
+	address, err := r.url(ctx, pick)
+	if err != nil {
+		return nil, err
+	}
+	return r.put(ctx, address)
+}
+
+func (r *run) abort() {
+	if r.reader != nil {
+		_ = r.reader.Close()
+	}
+	for _, u := range []*upload{r.part, r.rejected} {
+		if u != nil {
+			u.Abort()
+		}
+	}
+}
+
+// commit completes the files and offers them as the shard's.
+func (r *run) commit(ctx context.Context) error {
+	if err := r.writer.Close(); err != nil {
+		return err
+	}
+	for _, u := range []*upload{r.part, r.rejected} {
+		if err := u.Close(); err != nil {
+			return err
+		}
+	}
+	rows := r.counts.get()
+	if !r.assignment.Shard.Filtered {
+		rows.Filled = r.reader.Filled()
+	}
+	commit := Commit{
+		Part: r.part.stored, Rejected: r.rejected.stored, Logs: r.sendLogs(ctx), Rows: rows, Started: r.started,
+		Stopped: r.cut, Header: r.header,
+	}
+	if commit.Stopped {
+		commit.LastRow = r.lastRow
+	}
+	var verdict Verdict
+	return r.call(ctx, "commit", commit, &verdict)
+}
+
+// maxLogs bounds what is sent of a worker's log.
+const maxLogs = 16 << 20
+
+// sendLogs stores what the worker has written, if anything. Losing it is no
+// reason to lose the shard.
+func (r *run) sendLogs(ctx context.Context) *File {
+	var text []byte
+	for _, path := range []string{worker.LogPath(r.config.RunDir) + ".1", worker.LogPath(r.config.RunDir)} {
+		file, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		more, err := io.ReadAll(io.LimitReader(file, maxLogs))
+		file.Close()
+		if err == nil {
+			text = append(text, more...)
+		}
+	}
+	if len(text) == 0 || r.config.RunDir == "" {
+		return nil
+	}
+	u, err := r.begin(ctx, func(u *URLs) string { return u.Logs })
+	if err != nil {
+		return nil
+	}
+	defer u.Abort()
+	if _, err := u.Write(text); err != nil || u.Close() != nil {
+		return nil
+	}
+	return &u.stored
+}
+
+// report posts the attempt's progress, at most twice a second.
+func (r *run) report(ctx context.Context) {
+	ticker := time.NewTicker(progressInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		var order Order
+		data, err := json.Marshal(Progress{Rows: r.counts.get()})
+		if err != nil {
+			return
+		}
+		// Not again and again: the next tick does.
+		err = r.once(ctx, "/"+r.assignment.Attempt+"/progress", data, &order)
+		if err == nil && order.Stop {
+			r.stopped.Store(true)
+		}
+	}
+}

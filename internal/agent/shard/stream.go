@@ -1,0 +1,220 @@
+package shard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/agent/worker"
+	"modelmanager.dev/internal/dataset"
+)
+
+// ahead is how many batches wait between two stages of the pipeline: enough to
+// keep the worker busy, few enough to keep memory flat.
+const ahead = 2
+
+// answered is a batch with its predictions.
+type answered struct {
+	batch   *dataset.Batch
+	record  arrow.RecordBatch // checked
+	refused []modelmanager.RowError
+}
+
+// stream takes the shard's rows through the worker. Reading and decoding run
+// ahead of it, encoding and sending behind.
+func (r *run) stream(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	batches, results := make(chan *dataset.Batch, ahead), make(chan answered, ahead)
+	group.Go(func() error {
+		defer close(batches)
+		return r.read(ctx, batches)
+	})
+	group.Go(func() error {
+		defer close(results)
+		if OneShard(r.spec) {
+			return r.predictTogether(ctx, batches, results)
+		}
+		return r.predict(ctx, batches, results)
+	})
+	group.Go(func() error { return r.write(ctx, results) })
+	return group.Wait()
+}
+
+func (r *run) read(ctx context.Context, batches chan<- *dataset.Batch) error {
+	for {
+		if r.stopped.Load() && r.lastRow > 0 && !OneShard(r.spec) {
+			r.cut = true
+			return nil
+		}
+		batch, err := r.reader.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.lastRow = batch.FirstRow + int64(batch.Rows) - 1
+		if r.filter != nil {
+			r.filter.apply(batch)
+		}
+		select {
+		case batches <- batch:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// predict asks the worker batch by batch, and finds the rows at fault.
+func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, results chan<- answered) error {
+	var search *worker.Search
+	for batch := range batches {
+		result := answered{batch: batch}
+		if batch.Record.NumRows() > 0 {
+			if search == nil {
+				p, err := r.predictor(ctx)
+				if err != nil {
+					return err
+				}
+				search = worker.NewSearch(p, worker.SearchOptions{
+					Predictions: r.predictions, Resume: r.saver.resume, Save: r.saver.save,
+				})
+			}
+			answer, err := search.Predict(ctx, batch.Record)
+			if err != nil {
+				return err
+			}
+			result.record, result.refused = answer.Record, answer.Errors
+		}
+		if err := send(ctx, results, result); err != nil {
+			return err
+		}
+	}
+	if search != nil {
+		return search.Finish()
+	}
+	return ctx.Err()
+}
+
+// predictTogether asks the worker once for all rows.
+func (r *run) predictTogether(ctx context.Context, batches <-chan *dataset.Batch, results chan<- answered) error {
+	var all []*dataset.Batch
+	var records []arrow.RecordBatch
+	for batch := range batches {
+		all = append(all, batch)
+		records = append(records, batch.Record)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	record, refused, err := r.together(ctx, records)
+	if err != nil {
+		return err
+	}
+	from := int64(0)
+	for _, batch := range all {
+		n := batch.Record.NumRows()
+		result := answered{batch: batch}
+		if n > 0 {
+			result.record = record.NewSlice(from, from+n)
+			for _, e := range refused {
+				if e.Row >= from && e.Row < from+n {
+					e.Row -= from
+					result.refused = append(result.refused, e)
+				}
+			}
+		}
+		from += n
+		if err := send(ctx, results, result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) together(ctx context.Context, records []arrow.RecordBatch) (arrow.RecordBatch, []modelmanager.RowError, error) {
+	rows := int64(0)
+	for _, record := range records {
+		rows += record.NumRows()
+	}
+	if rows == 0 {
+		return nil, nil, nil
+	}
+	p, err := r.predictor(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	whole, err := worker.Concatenate(r.features.Arrow(), records)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err := p.Predict(ctx, whole)
+	if err != nil {
+		return nil, nil, err
+	}
+	checked, bad, err := r.predictions.CheckPredictions(answer.Record, int(rows))
+	if err != nil {
+		return nil, nil, err
+	}
+	refused := answer.Errors
+	named := make(map[int64]bool, len(refused))
+	for _, e := range refused {
+		named[e.Row] = true
+	}
+	for _, e := range bad {
+		if !named[e.Row] { // an all-null row of a refusal isn't wrong, too
+			refused = append(refused, e)
+		}
+	}
+	return checked, refused, nil
+}
+
+func send(ctx context.Context, results chan<- answered, result answered) error {
+	select {
+	case results <- result:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// write encodes what was answered, and reports what was rejected.
+func (r *run) write(ctx context.Context, results <-chan answered) error {
+	encoder := json.NewEncoder(r.rejected)
+	encoder.SetEscapeHTML(false)
+	for result := range results {
+		if err := r.writeOne(result, encoder); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *run) writeOne(result answered, encoder *json.Encoder) error {
+	batch := result.batch
+	refused := oneEach(result.refused)
+	record := result.record
+	if record == nil {
+		record = emptyRecord(r.predictions)
+	}
+	if err := r.writer.Write(batch, record, refused); err != nil {
+		return err
+	}
+	rejected := mergeRejected(batch.Rejected, batch.Reject(refused))
+	for i := range rejected {
+		if err := encoder.Encode(&rejected[i]); err != nil {
+			return err
+		}
+	}
+	r.counts.add(modelmanager.JobRows{
+		Read:      batch.Record.NumRows() + int64(len(batch.Rejected)),
+		Predicted: batch.Record.NumRows() - int64(len(refused)),
+		Rejected:  int64(len(rejected)),
+	})
+	return nil
+}

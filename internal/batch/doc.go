@@ -1,0 +1,17 @@
+// Package batch runs jobs (contract 5): it accepts, plans, follows, collects
+// and expires them. All state is in the job's folder in object storage:
+//
+//	jobs/<id>/request.json               what was asked, with the version pinned
+//	jobs/<id>/plan.json                  the shards, and the input's ETag
+//	jobs/<id>/parts/00000-<attempt>.csv  per attempt; rejected/ and logs/ alike
+//	jobs/<id>/shards/00000.json          the winning attempt, written once
+//	jobs/<id>/faults/shards-00000.json   why a shard's last attempt gave up
+//	jobs/<id>/cancel.json                somebody cancelled it
+//	jobs/<id>/manifest.json              the end, written once
+//	active/<id>.<model>                  for each job without a manifest
+//	history/<id>.<model>.<state>         for each job with one
+//	idempotency/<hash>.json              which job an Idempotency-Key made
+//
+// so any server can take over from any other at any time. The loop Run, in one
+// server at a time, drives jobs; agents reach Handler, in any server.
+package batch

@@ -1,0 +1,198 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/platform"
+)
+
+// finish ends a job: nothing of it runs any more, its results are where they
+// belong, and only then its manifest is written.
+func (d *drive) finish(ctx context.Context, end *end) error {
+	for _, step := range []platform.Step{platform.StepPlan, platform.StepShards} {
+		if err := d.config.Platform.StopJob(ctx, d.id, step); err != nil {
+			return err
+		}
+	}
+	// What was committed until the last moment counts.
+	if err := d.refresh(ctx, d.t); err != nil {
+		return err
+	}
+	if end.state == modelmanager.JobSucceeded {
+		if err := d.verify(ctx); err != nil {
+			if !permanent(err) {
+				return err
+			}
+			end = failed(err)
+		}
+	}
+	m := d.manifest(end)
+	if end.state == modelmanager.JobSucceeded && m.Output.URI != "" {
+		if err := d.deliver(ctx, m); err != nil {
+			if !permanent(err) {
+				return err
+			}
+			m.Job.State, m.Job.Code, m.Job.Reason = modelmanager.JobFailed, modelmanager.CodeOf(err), err.Error()
+		}
+	}
+	err := d.create(ctx, manifestKey(d.id), m)
+	if err != nil && modelmanager.CodeOf(err) != modelmanager.CodeConflict {
+		return err
+	}
+	written, err := d.Service.manifest(ctx, d.id)
+	if err != nil || written == nil {
+		return err
+	}
+	return d.close(ctx, written)
+}
+
+// verify checks what a job that seems to have succeeded promises.
+func (d *drive) verify(ctx context.Context) error {
+	if err := d.unchanged(ctx, d.t.record.Source); err != nil {
+		return err
+	}
+	rows := d.t.rows(false)
+	if total, known := d.t.planned().rows(); known && rows.Read != total {
+		return &modelmanager.Error{Code: modelmanager.CodeInvalidInput,
+			Detail: fmt.Sprintf("the shards read %d rows, but %d were planned", rows.Read, total)}
+	}
+	return nil
+}
+
+// manifest describes the finished job.
+func (d *drive) manifest(end *end) *Manifest {
+	job := d.t.job()
+	now := d.now().UTC()
+	job.State, job.Code, job.Reason, job.Finished, job.Rows = end.state, end.code, end.reason, &now, d.t.rows(false)
+	version := d.workload.Version
+	m := &Manifest{
+		Job: job, Digest: d.t.record.Digest, Artifact: version.Artifact.Digest, Commit: version.Source.Commit,
+		InputSize: d.t.record.Source.Size, InputETag: d.t.record.Source.ETag, InputSHA256: d.t.record.Source.SHA256,
+	}
+	p := d.t.planned()
+	if p == nil {
+		return m
+	}
+	if p.SHA256 != "" {
+		m.InputSHA256 = p.SHA256
+	}
+	m.Job.Output.Format = outputFormat(d.t.record, p)
+	d.t.mu.Lock()
+	defer d.t.mu.Unlock()
+	for index := range p.Shards {
+		done := d.t.done[index]
+		if done == nil || done.Stopped {
+			m.Incomplete = append(m.Incomplete, index)
+		}
+		if done != nil && end.state != modelmanager.JobCancelled {
+			m.Parts = append(m.Parts, done.Part)
+		}
+	}
+	return m
+}
+
+// deliver copies the parts to where the job wants its output. A reader that
+// waits for _SUCCESS sees all of them.
+func (d *drive) deliver(ctx context.Context, m *Manifest) error {
+	base := strings.TrimSuffix(m.Output.URI, "/")
+	for i, part := range m.Parts {
+		uri := fmt.Sprintf("%s/part-%05d.%s", base, i, m.Output.Format)
+		if err := d.copyOut(ctx, part.Key, uri); err != nil {
+			return err
+		}
+	}
+	bucket, key, err := d.config.Locations.Resolve(base + "/_SUCCESS")
+	if err != nil {
+		return err
+	}
+	return bucket.WriteAll(ctx, key, nil)
+}
+
+func (d *drive) copyOut(ctx context.Context, from, uri string) error {
+	bucket, key, err := d.config.Locations.Resolve(uri)
+	if err != nil {
+		return err
+	}
+	r, err := d.config.Bucket.Read(ctx, from, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w, err := bucket.Write(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if _, err := io.Copy(w, r); err != nil {
+		return modelmanager.Errorf(modelmanager.CodeStorage, "writing %s: %w", uri, err)
+	}
+	return w.Close()
+}
+
+// close moves a finished job into the history, and removes what only its run
+// needed. It may be repeated.
+func (s *Service) close(ctx context.Context, m *Manifest) error {
+	if err := s.config.Bucket.WriteAll(ctx, historyKey(m.ID, m.Model, m.State), nil); err != nil {
+		return err
+	}
+	if err := s.clean(ctx, m); err != nil {
+		return err
+	}
+	if err := s.config.Bucket.Delete(ctx, activeKey(m.ID, m.Model)); err != nil {
+		return err
+	}
+	s.forget(m.ID)
+	return nil
+}
+
+// clean removes files of attempts that don't count; of a cancelled job, all.
+func (s *Service) clean(ctx context.Context, m *Manifest) error {
+	if m.State == modelmanager.JobCancelled {
+		return s.deleteData(ctx, m.Job)
+	}
+	var kept []string
+	for _, part := range m.Parts {
+		_, name, _ := strings.Cut(part.Key, "/parts/")
+		name, _, _ = strings.Cut(name, ".")
+		kept = append(kept, name) // 00000-<attempt>, the same in parts/ and rejected/
+	}
+	slices.Sort(kept)
+	for _, dir := range []string{"parts/", "rejected/"} {
+		objects, err := s.config.Bucket.List(ctx, folder(m.ID)+dir, "", 0)
+		if err != nil {
+			return err
+		}
+		for _, object := range objects {
+			name, _, _ := strings.Cut(strings.TrimPrefix(object.Key, folder(m.ID)+dir), ".")
+			if _, ok := slices.BinarySearch(kept, name); ok {
+				continue
+			}
+			if err := s.config.Bucket.Delete(ctx, object.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return s.config.Bucket.DeletePrefix(ctx, folder(m.ID)+"search/")
+}
+
+// files returns what the shards of a job have committed, in input order.
+func (s *Service) files(ctx context.Context, id string) ([]*shardRecord, error) {
+	objects, err := s.config.Bucket.List(ctx, shardsPrefix(id), "", 0)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]*shardRecord, 0, len(objects))
+	for _, object := range objects {
+		done := new(shardRecord)
+		if found, err := s.load(ctx, object.Key, done); err != nil || !found {
+			return nil, err
+		}
+		records = append(records, done)
+	}
+	return records, nil
+}
