@@ -48,35 +48,41 @@ func (b *pythonBuild) run(ctx context.Context) error {
 	}
 	b.names = packageNames(b.content)
 	b.progress("making a Python environment")
-	if err := b.venv(ctx, uv); err != nil {
+	install, err := b.venv(ctx, uv)
+	if err != nil {
 		return err
 	}
 	b.progress(fmt.Sprintf("installing %s", b.count()))
-	python := filepath.Join(b.dir, "bin", "python")
-	arguments := []string{uv, "pip", "install", "--python", python, "-r", requirementsFile}
-	if uv == "" {
-		arguments = []string{python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off", "-r", requirementsFile}
-	}
-	if err := b.command(ctx, arguments[0], arguments[1:]...); err != nil {
+	install = append(install, "-r", requirementsFile)
+	if err := b.command(ctx, install[0], install[1:]...); err != nil {
 		return b.explain(err)
 	}
-	b.progress("compiling the installed packages")
-	// A version's environment may be read-only to its worker.
-	_ = b.command(ctx, python, "-m", "compileall", "-q", "-j", "2", filepath.Join(b.dir, "lib")) // some packages hold files of other Pythons
 	return nil
 }
 
-func (b *pythonBuild) venv(ctx context.Context, uv string) error {
-	var err error
-	if uv != "" {
+// venv makes an environment without packages, and returns the command that
+// installs some into it. Python is told to compile what it installs at once:
+// a version's environment may be read-only to its worker.
+func (b *pythonBuild) venv(ctx context.Context, uv string) (install []string, err error) {
+	python := filepath.Join(b.dir, "bin", "python")
+	options := []string{"--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off", "--compile"}
+	switch {
+	case uv != "":
+		install = []string{uv, "pip", "install", "--python", python, "--compile-bytecode"}
 		err = b.command(ctx, uv, "venv", "--quiet", "--allow-existing", "--python", b.interpreter, b.dir)
-	} else {
+	case b.command(ctx, b.interpreter, "-m", "pip", "--python", b.interpreter, "--version") == nil:
+		// The interpreter's own pip installs into another environment, which
+		// then needs none: making one takes longer than all the rest.
+		install = append([]string{b.interpreter, "-m", "pip", "--python", python, "install"}, options...)
+		err = b.command(ctx, b.interpreter, "-m", "venv", "--without-pip", b.dir)
+	default:
+		install = append([]string{python, "-m", "pip", "install"}, options...)
 		err = b.command(ctx, b.interpreter, "-m", "venv", b.dir)
 	}
 	if err != nil {
-		return unavailable("making a Python environment with %s failed: %s; on Debian, install python3-venv", b.interpreter, b.lastLine(err))
+		return nil, unavailable("making a Python environment with %s failed: %s; on Debian, install python3-venv", b.interpreter, b.lastLine(err))
 	}
-	return nil
+	return install, nil
 }
 
 func (b *pythonBuild) count() string {
@@ -124,7 +130,7 @@ func (b *pythonBuild) command(ctx context.Context, name string, arguments ...str
 }
 
 var (
-	pipCollecting = regexp.MustCompile(`^(?:Collecting|Processing|Requirement already satisfied:) ([A-Za-z0-9._-]+)`)
+	pipCollecting = regexp.MustCompile(`^(?:Collecting |Requirement already satisfied: |Processing .*/)([A-Za-z0-9._-]+?)(?:-[0-9][^ -]*-[^ ]*\.whl|-[0-9][^ ]*\.tar\.gz|[^A-Za-z0-9._-]|$)`)
 	pipInstalling = regexp.MustCompile(`^Installing collected packages: (.*)`)
 )
 

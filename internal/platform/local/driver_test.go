@@ -19,16 +19,10 @@ import (
 	"modelmanager.dev/internal/platform/platformtest"
 )
 
-// TestMain makes this test binary an agent, or a server, when it is started as
-// one.
+// TestMain makes this test binary an agent when it is started as one.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 {
-		switch os.Args[1] {
-		case "fake-agent":
-			os.Exit(platformtest.FakeAgent(os.Args[2]))
-		case "doomed-server":
-			os.Exit(doomedServer(os.Args[2]))
-		}
+	if len(os.Args) == 3 && os.Args[1] == "fake-agent" {
+		os.Exit(platformtest.FakeAgent(os.Args[2]))
 	}
 	os.Exit(m.Run())
 }
@@ -114,5 +108,3 @@ func killAgent(t *testing.T, dir, id string) {
 		}
 	}
 }
-
-func doomedServer(string) int { return 0 }

@@ -48,7 +48,7 @@ func (b TaskBehaviour) exit(attempt int) int {
 
 // NewWorkload returns a version that behaves as told, with an artifact of the
 // given archive. Its key is its own.
-func NewWorkload(t *testing.T, name string, behaviour Behaviour, artifact modelmanager.Artifact) platform.Workload {
+func NewWorkload(t testing.TB, name string, behaviour Behaviour, artifact modelmanager.Artifact) platform.Workload {
 	t.Helper()
 	text, err := json.Marshal(behaviour)
 	if err != nil {
