@@ -25,6 +25,18 @@ type Builder struct {
 	took     []int // columns to which the row in progress took its default
 	filled   []int64
 	scan     scanner
+
+	suggestions int // made since the last record
+}
+
+// maxSuggestions bounds the "did you mean" of one batch: they are the one part
+// of checking a row that hostile input could make slow.
+const maxSuggestions = 100
+
+// suggests tells whether one more suggestion may be made.
+func (b *Builder) suggests() bool {
+	b.suggestions++
+	return b.suggestions <= maxSuggestions
 }
 
 // Problem says what is wrong with the row in progress. Column is −1 where the
@@ -144,6 +156,13 @@ func (b *Builder) EndRow(absent AbsentPolicy) []Problem {
 	return problems
 }
 
+// unreadable notes a row that is no JSON object at all: then nothing is said
+// about the features that it lacks.
+func (b *Builder) unreadable(message string) {
+	b.rowProblem("", message)
+	b.count = len(b.columns)
+}
+
 // fill sets the features that the row lacks.
 func (b *Builder) fill(absent AbsentPolicy) {
 	for i, c := range b.columns {
@@ -182,7 +201,7 @@ func (b *Builder) Record() arrow.RecordBatch { return b.recordAs(b.schema.arrow)
 
 func (b *Builder) recordAs(schema *arrow.Schema) arrow.RecordBatch {
 	r := b.freeze(schema)
-	b.rows = 0
+	b.rows, b.suggestions = 0, 0
 	return r
 }
 
@@ -193,6 +212,7 @@ func (b *Builder) reset() {
 	}
 	b.rows, b.count, b.problems, b.took = 0, 0, nil, b.took[:0]
 	b.row++
+	b.suggestions = 0
 }
 
 func (b *Builder) problem(column int, format string, args ...any) {

@@ -11,11 +11,11 @@ import (
 func (b *Builder) SetJSON(object []byte) {
 	s := scanner{data: object, scratch: b.scan.scratch}
 	if c := s.next(); c != '{' {
-		b.rowProblem("", fmt.Sprintf("a row is a JSON object, {\"feature\": value, …}; this one begins with %s", s.found()))
+		b.unreadable(fmt.Sprintf("a row is a JSON object, {\"feature\": value, …}; this one begins with %s", s.found()))
 		return
 	}
 	if !b.object(&s) || !s.ended() {
-		b.rowProblem("", fmt.Sprintf("not valid JSON, at byte %d: %s", s.at+1, s.fault))
+		b.unreadable(fmt.Sprintf("not valid JSON, at byte %d: %s", s.at+1, s.fault))
 	}
 	b.scan.scratch = s.scratch
 }
@@ -109,6 +109,9 @@ func (b *Builder) key(s *scanner) (column int, ok bool) {
 }
 
 func (b *Builder) nearestKey(name string) string {
+	if !b.suggests() {
+		return ""
+	}
 	names := make([]string, len(b.keys))
 	for i := range b.keys {
 		names[i] = b.keys[i].name

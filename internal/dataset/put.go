@@ -156,7 +156,7 @@ func (b *Builder) putText(column int, c *column, text []byte) {
 		}
 		if r.dictionary {
 			code, ok := r.texts[string(text)]
-			b.putCode(column, c, code, ok, func() string { return quote(text) + r.suggestion(text) })
+			b.putCode(column, c, code, ok, func() string { return quote(text) + b.suggestion(r, text) })
 			return
 		}
 	}
@@ -185,7 +185,10 @@ func (r *rule) textFault(text []byte) string {
 	return ""
 }
 
-func (r *rule) suggestion(text []byte) string {
+func (b *Builder) suggestion(r *rule, text []byte) string {
+	if !b.suggests() {
+		return ""
+	}
 	if near := r.nearestLevel(string(text)); near != "" {
 		return " (did you mean " + quote([]byte(near)) + "?)"
 	}
@@ -235,7 +238,7 @@ func (b *Builder) putCode(column int, c *column, code int32, known bool, shown f
 
 // multipleOf works on the decimals that people write: 0.07 is a multiple of 0.01.
 func multipleOf(v, multiple float64) bool {
-	if whole(v) && whole(multiple) {
+	if whole(v) && whole(multiple) && math.Abs(v) <= maxInteger {
 		return math.Mod(v, multiple) == 0
 	}
 	a, _ := new(big.Rat).SetString(strconv.FormatFloat(v, 'g', -1, 64))

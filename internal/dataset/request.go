@@ -182,7 +182,7 @@ func (d *requestDecoder) rows() error {
 				return nil
 			}
 		} else {
-			b.rowProblem("", "a row is an object, {\"feature\": value, …}; this one begins with "+s.found())
+			b.unreadable("a row is an object, {\"feature\": value, …}; this one begins with " + s.found())
 			if !s.skip(2) {
 				return nil
 			}

@@ -2,8 +2,8 @@ package dataset
 
 import (
 	"slices"
-	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -164,7 +164,15 @@ func nearest(name string, names []string) string {
 }
 
 func simplify(name string) []rune {
-	return []rune(strings.ToLower(strings.NewReplacer(" ", "", "_", "", "-", "", ".", "").Replace(name)))
+	simple := make([]rune, 0, len(name))
+	for _, r := range name {
+		switch r {
+		case ' ', '_', '-', '.':
+		default:
+			simple = append(simple, unicode.ToLower(r))
+		}
+	}
+	return simple
 }
 
 // editDistance counts insertions, deletions, replacements and swaps of neighbours.
