@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -31,7 +32,9 @@ type Manager struct {
 	Env    []string
 	Logger *slog.Logger // default: slog.Default
 
-	builds singleflight.Group
+	builds       singleflight.Group
+	interpreters sync.Map // path, time and size → interpreter: asking one takes its time to start
+	library      libraryCache
 }
 
 // Need is what a version needs an environment for.

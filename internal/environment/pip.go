@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"modelmanager.dev"
 )
 
 // pythonBuild builds one Python environment.
@@ -189,9 +191,16 @@ func packageNames(content string) []string {
 	return names
 }
 
+// unreachable is what pip and uv say of a network that fails: that isn't the
+// model's fault, and may pass.
+var unreachable = regexp.MustCompile(`(?i)failed to establish a new connection|name resolution|connection (?:refused|reset|broken)|read timed out|error sending request|HTTP error 5\d\d|\b50[234] (?:Server Error|Bad Gateway|Service)`)
+
 // explain says what went wrong in words of the lock file.
 func (b *pythonBuild) explain(err error) error {
 	whole := strings.Join(b.last, "\n")
+	if unreachable.MatchString(whole) {
+		return modelmanager.Errorf(modelmanager.CodeUnavailable, "installing the packages of %s failed, since the package index can't be reached: %s", b.lock, b.lastLine(err))
+	}
 	for _, pattern := range []*regexp.Regexp{noDistribution, uvNoVersion, uvNotFound} {
 		match := pattern.FindStringSubmatch(whole)
 		if match == nil {

@@ -108,6 +108,22 @@ func (m *Manager) findPython(ctx context.Context, version string) (interpreter, 
 // probe asks an interpreter what it is. The answer's path is the real one:
 // version managers put wrappers into PATH that depend on the current folder.
 func (m *Manager) probe(ctx context.Context, path string) (interpreter, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return interpreter{}, err
+	}
+	key := fmt.Sprintf("%s %s %d", path, info.ModTime(), info.Size())
+	if found, ok := m.interpreters.Load(key); ok {
+		return found.(interpreter), nil
+	}
+	found, err := m.ask(ctx, path)
+	if err == nil {
+		m.interpreters.Store(key, found)
+	}
+	return found, err
+}
+
+func (m *Manager) ask(ctx context.Context, path string) (interpreter, error) {
 	command := exec.CommandContext(ctx, path, "-I", "-c",
 		"import sys, platform, sysconfig; print(sys.executable); print(platform.python_version()); print(sys.version.replace('\\n', ' '), sysconfig.get_platform())")
 	command.Env = m.environ()

@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 // renvLock is an renv.lock, as far as it counts here.
@@ -27,27 +29,31 @@ func (m *Manager) planR(ctx context.Context, need Need) (*plan, error) {
 		return nil, unavailable("preparing %s: there is no Rscript on this machine; install R (on Debian: apt install r-base-core)", need.Spec.Name)
 	}
 	p := &plan{name: need.Spec.Name, environment: Environment{R: rscript}}
-	version, installed, err := m.installedR(ctx, rscript)
-	if err != nil {
-		return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
-	}
-	if need.Spec.Build != nil {
-		if want := need.Spec.Build.Version; want != "" && need.Spec.Run.R != "" && version != want && !strings.HasPrefix(version, want+".") {
-			return nil, unavailable("preparing %s: build.version asks for R %s, and this machine has %s; install the other, or change build.version", need.Spec.Name, want, version)
-		}
-	}
 	text, err := os.ReadFile(filepath.Join(need.Dir, "renv.lock"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("preparing %s: reading renv.lock: %w", need.Spec.Name, err)
+	}
+	want := ""
+	if need.Spec.Build != nil && need.Spec.Run.R != "" {
+		want = need.Spec.Build.Version
+	}
+	if err != nil && want == "" {
+		return p, nil // R itself isn't started for nothing
 	}
 	if err != nil {
-		return nil, fmt.Errorf("preparing %s: reading renv.lock: %w", need.Spec.Name, err)
+		text = []byte("{}")
 	}
 	var lock renvLock
 	if err := json.Unmarshal(text, &lock); err != nil {
 		return nil, unavailable("preparing %s: renv.lock can't be read: %v; write it anew with renv::snapshot()", need.Spec.Name, err)
 	}
-	missing := differences(lock, installed)
+	version, installed, missing, err := m.compareR(ctx, rscript, lock)
+	if err != nil {
+		return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
+	}
+	if want != "" && version != want && !strings.HasPrefix(version, want+".") {
+		return nil, unavailable("preparing %s: build.version asks for R %s, and this machine has %s; install the other, or change build.version", need.Spec.Name, want, version)
+	}
 	if len(missing) == 0 {
 		return p, nil // all of it is in the machine's own library
 	}
@@ -79,6 +85,36 @@ func differences(lock renvLock, installed map[string]string) []string {
 		}
 	}
 	return missing
+}
+
+// libraryCache keeps what R said of its library: asking takes R's time to start.
+type libraryCache struct {
+	mu       sync.Mutex
+	asked    time.Time
+	rscript  string
+	version  string
+	packages map[string]string
+}
+
+// libraryAge is how long what R said is believed, if it is what is wanted.
+const libraryAge = 10 * time.Minute
+
+// compareR compares a lock file with R's own library.
+func (m *Manager) compareR(ctx context.Context, rscript string, lock renvLock) (version string, installed map[string]string, missing []string, err error) {
+	c := &m.library
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rscript == rscript && time.Since(c.asked) < libraryAge {
+		if missing := differences(lock, c.packages); len(missing) == 0 {
+			return c.version, c.packages, nil, nil
+		}
+	}
+	version, installed, err = m.installedR(ctx, rscript)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	c.asked, c.rscript, c.version, c.packages = time.Now(), rscript, version, installed
+	return version, installed, differences(lock, installed), nil
 }
 
 // installedR returns R's version, and the packages of its own library.
