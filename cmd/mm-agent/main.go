@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/agent/shard"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -27,7 +28,7 @@ func run(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	code, err := agent.Run(ctx, config, nil, slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	code, err := agent.Run(ctx, config, shard.Run, slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mm-agent:", err)
 	}

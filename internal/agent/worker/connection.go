@@ -148,22 +148,6 @@ func (c *connection) request(rows arrow.RecordBatch) (line, body []byte, err err
 	return b, body, nil
 }
 
-// reply is a worker's answer, of any format.
-type reply struct {
-	ID          *int64          `json:"id"`
-	Predictions json.RawMessage `json:"predictions"`
-	Columns     json.RawMessage `json:"columns"` // another spelling of columns' predictions
-	Bytes       *int64          `json:"bytes"`
-	Errors      []refusal       `json:"errors"`
-	Error       *string         `json:"error"`
-	Retry       bool            `json:"retry"`
-}
-
-type refusal struct {
-	Row     int64  `json:"row"`
-	Message string `json:"message"`
-}
-
 // answer reads the answer to the request just sent. Answers to earlier
 // requests, sent twice or late, are passed over.
 func (c *connection) answer(n int, slow string) (*Answer, error) {
@@ -175,8 +159,8 @@ func (c *connection) answer(n int, slow string) (*Answer, error) {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		var r reply
-		if err := json.Unmarshal(line, &r); err != nil || r.ID == nil {
+		r, err := parseReply(line)
+		if err != nil || r.ID == nil {
 			return nil, c.process.nonsense("it answered %q", clip(string(line[:min(len(line), 2*maxReason)])))
 		}
 		var body []byte
@@ -194,7 +178,7 @@ func (c *connection) answer(n int, slow string) (*Answer, error) {
 		if *r.ID != c.id {
 			return nil, c.process.nonsense("it answered request %d, which was not asked", *r.ID)
 		}
-		return c.decode(&r, body, n)
+		return c.decode(r, body, n)
 	}
 }
 

@@ -44,7 +44,6 @@ func checkRefusals(refusals []refusal, n int) ([]modelmanager.RowError, error) {
 // decodeJSON reads predictions as a list of objects, null for a refused row,
 // or as an object of columns.
 func decodeJSON(schema *dataset.Schema, data json.RawMessage, n int, refused []modelmanager.RowError) (*Answer, error) {
-	data = bytes.TrimSpace(data)
 	if data[0] == '{' {
 		record, err := schema.DecodeColumns(n, data)
 		if err != nil {
@@ -56,8 +55,8 @@ func decodeJSON(schema *dataset.Schema, data json.RawMessage, n int, refused []m
 		}
 		return &Answer{Record: record, Errors: refused}, nil
 	}
-	var rows []json.RawMessage
-	if err := json.Unmarshal(data, &rows); err != nil {
+	rows, err := elements(data)
+	if err != nil {
 		return nil, invalid("the worker's predictions are neither a list of objects nor an object of columns")
 	}
 	if len(rows) != n {

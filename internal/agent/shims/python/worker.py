@@ -554,17 +554,13 @@ def simple(value, nulls):
 
 def plain(value, field):
     """A value as JSON takes it. NaN is null only where null is allowed; else
-    it goes as a word that the agent refuses by name."""
+    the agent refuses its row."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
         return str(value) if field.get("format") == "int64" else value
     if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        if math.isnan(value):
-            return None if can_be_null(field) else "NaN"
-        return "Infinity" if value > 0 else "-Infinity"
+        return None if math.isnan(value) and can_be_null(field) else value
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
@@ -600,7 +596,7 @@ class Worker:
         self.pid = os.getpid()
 
     def say(self, message, body=None):
-        line = json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         if body is not None:
             line += body
         view = memoryview(line)

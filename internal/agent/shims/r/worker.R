@@ -181,8 +181,8 @@ local({
     else if (is.numeric(values)) {
       cells <- number_text(values)
       if (identical(field$format, "int64")) cells <- paste0("\"", cells, "\"")
-      if (!can_be_null(field)) cells[is.nan(values)] <- "\"NaN\""
-      cells[is.infinite(values)] <- ifelse(values[is.infinite(values)] > 0, "\"Infinity\"", "\"-Infinity\"")
+      if (!can_be_null(field)) cells[is.nan(values)] <- "NaN"
+      cells[is.infinite(values)] <- ifelse(values[is.infinite(values)] > 0, "Infinity", "-Infinity")
     }
     else if (is.character(values)) cells <- vapply(values, quote_json, character(1L), USE.NAMES = FALSE)
     else stop(sprintf("the prediction %s is a %s, which is no JSON value", field$name, class(values)[[1L]]), call. = FALSE)
