@@ -13,9 +13,9 @@ import (
 type builder struct {
 	src      *source
 	anchors  map[string]*node // nil while the anchor's own value is being built
-	problems []Problem
-	nodes    int
-	full     bool // of nodes; said once
+	problems []Problem        // that leave no meaning
+	twice    []Problem        // duplicate keys: the first one counts, for what else is wrong
+	full     bool             // of nodes; said once
 }
 
 func (b *builder) report(at place, message, suggestion string) {
@@ -104,7 +104,10 @@ func (b *builder) object(values []*ast.MappingValueNode, at place, depth int) *n
 			continue
 		}
 		if first := seen[key.text]; first != nil {
-			b.report(key.at, fmt.Sprintf("the key %s is there twice; first in line %d", quote(key.text), first.at.line), "keep one of them")
+			if len(b.twice) >= maxProblems {
+				continue
+			}
+			b.twice = append(b.twice, key.at.problem("", fmt.Sprintf("the key %s is there twice; first in line %d", quote(key.text), first.at.line), "keep one of them"))
 			continue
 		}
 		seen[key.text] = key

@@ -38,7 +38,11 @@ func (c *checker) runs() {
 	case len(kinds) == 0 && c.clean("run"):
 		c.fault("`run` must say how: one of python, r, command, http and job", "write run: {python: predict.py:predict}", "run")
 	case len(kinds) > 1:
-		c.fault(fmt.Sprintf("`run` must have exactly one of %s", alternativesAnd(kinds)), "delete the others", "run", kinds[1])
+		for _, e := range n.entries {
+			if e.key.text == kinds[1] {
+				c.report(e.key.at, []any{"run"}, fmt.Sprintf("`run` must have exactly one of %s", alternativesAnd(kinds)), "delete the others")
+			}
+		}
 	}
 	build, run := c.spec.Build, c.spec.Run
 	own := build != nil && (build.Dockerfile != "" || build.Image != "") || c.base

@@ -52,8 +52,9 @@ func LoadFolder(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
+	twice := len(l.problems)
 	tree := l.resolve(own, map[string]bool{root: true})
-	s, c, problems := interpret(tree, len(l.problems) > 0)
+	s, c, problems := interpret(tree, len(l.problems) > twice)
 	l.problems = append(l.problems, problems...)
 	f := &Folder{Spec: s, Root: root}
 	l.layers = append(l.layers, layer{dir: root, name: dir})
@@ -142,9 +143,10 @@ func (l *loader) read(name, dir string) (*node, error) {
 		return nil, modelmanager.Errorf(modelmanager.CodeInvalidSpec, "reading %s: %w", shown, err)
 	}
 	tree, problems := readTree(shown, data)
-	if len(problems) > 0 {
+	if tree == nil {
 		return nil, problems
 	}
+	l.problems = append(l.problems, problems...)
 	return tree, nil
 }
 
@@ -240,6 +242,9 @@ func (l *loader) shared(tree *node, own string) []string {
 		switch {
 		case under[base]:
 			l.wrong(item, path, fmt.Sprintf("two shared folders are named %s", quote(base)), "rename one of them: each lies in the model under its own name")
+			continue
+		case inside(l.layers[len(l.layers)-1-len(folders)].dir, dir):
+			l.wrong(item, path, fmt.Sprintf("the folder %s lies in this model's folder already", quote(item.text)), "delete it here")
 			continue
 		case inside(dir, l.layers[len(l.layers)-1-len(folders)].dir):
 			l.wrong(item, path, fmt.Sprintf("the folder %s holds this model's own folder", quote(item.text)), "share a folder beside it")

@@ -129,6 +129,8 @@ func (c *folderChecker) call(kind, target string, functions *regexp.Regexp) {
 	hint := ""
 	if near := nearest(function, names); near != "" {
 		hint = "did you mean " + file + ":" + near + "?"
+	} else if len(names) == 1 {
+		hint = "its function is " + names[0] + ": write " + file + ":" + names[0]
 	} else if len(names) > 0 && len(names) <= 8 {
 		hint = "its functions are " + alternativesAnd(names)
 	}

@@ -27,6 +27,18 @@ func nearest(name string, names []string) string {
 			best, least = candidate, d
 		}
 	}
+	if best == "" && len(folded) >= 4 {
+		// A name within a name, if there is one such: radius for mean_radius.
+		for _, candidate := range names {
+			if len(candidate) > 200 || !strings.Contains(fold(candidate), folded) && !(len(candidate) >= 4 && strings.Contains(folded, fold(candidate))) {
+				continue
+			}
+			if best != "" {
+				return ""
+			}
+			best = candidate
+		}
+	}
 	return best
 }
 
@@ -150,9 +162,15 @@ func listHint(n *node, s *shape) string {
 
 func booleanHint(n *node) string {
 	switch strings.ToLower(n.text) {
-	case "yes", "y", "on", "1", "true", "t":
+	case "1":
+		return "write true"
+	case "0":
+		return "write false"
+	case "true", "false":
+		return "take the quotes off: " + strings.ToLower(n.text)
+	case "yes", "y", "on", "t":
 		return "write true; in YAML 1.2, yes and on are text"
-	case "no", "n", "off", "0", "false", "f":
+	case "no", "n", "off", "f":
 		return "write false; in YAML 1.2, no and off are text"
 	}
 	return ""
@@ -188,7 +206,7 @@ func oddHint(n *node, s *shape) string {
 	if s != nil && s.kind == shapeText {
 		return fmt.Sprintf("put it in quotes: %q", n.text)
 	}
-	return fmt.Sprintf("YAML readers disagree about %s: write it as a plain decimal number, or as text in quotes, %q", shorten(n.text), n.text)
+	return fmt.Sprintf("if it is text, put it in quotes: %q; if it is a number, write it without leading zeros and underscores", n.text)
 }
 
 func looksLikeDate(text string) bool {

@@ -19,12 +19,12 @@ const maxCanonical = 256 << 10
 // the template is not known: then nothing is missed, and what is there is
 // checked. The error is of type Problems; file is its name in them.
 func Parse(file string, data []byte) (*Spec, error) {
-	root, problems := readTree(file, data)
-	if len(problems) > 0 {
-		return nil, problems
+	root, twice := readTree(file, data)
+	if root == nil {
+		return nil, twice
 	}
 	s, _, problems := interpret(root, root.get("extends") != nil)
-	if len(problems) > 0 {
+	if problems = ordered(append(twice, problems...)); len(problems) > 0 {
 		return nil, problems
 	}
 	return s, nil
@@ -41,7 +41,7 @@ type Head struct {
 // models a changed folder belongs to.
 func ParseHead(file string, data []byte) (Head, error) {
 	root, problems := readTree(file, data)
-	if len(problems) > 0 {
+	if root == nil {
 		return Head{}, problems
 	}
 	head := Head{}

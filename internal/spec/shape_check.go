@@ -271,7 +271,7 @@ func (c *checker) free(n *node, path []any) any {
 	case kindNumber:
 		return n.number
 	case kindOdd:
-		c.mistyped(n, &shape{kind: shapeNumber}, path, oddHint(n, nil))
+		c.report(n.at, path, fmt.Sprintf("YAML readers disagree about what %s is", shorten(n.text)), oddHint(n, nil))
 		return nil
 	case kindList:
 		values := make([]any, len(n.items))

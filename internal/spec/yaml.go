@@ -22,7 +22,8 @@ const (
 	maxNodes = 200000 // with aliases written out
 )
 
-// readTree reads a file into a tree of nodes, or says why it can't be read.
+// readTree reads a file into a tree of nodes, or says why it can't be read. A
+// tree comes with problems where keys are there twice.
 func readTree(name string, data []byte) (root *node, problems Problems) {
 	src := &source{name: name, lines: []string{""}}
 	if len(data) > maxFile {
@@ -45,6 +46,9 @@ func readTree(name string, data []byte) (root *node, problems Problems) {
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
+		if problem, found := unclosed(src, tokens); found {
+			return nil, Problems{problem}
+		}
 		return nil, Problems{syntaxProblem(src, err)}
 	}
 	return fromDocuments(src, file)
@@ -135,6 +139,43 @@ func tokenPlace(src *source, t *token.Token) place {
 	return place{source: src, line: t.Position.Line, column: t.Position.Column, width: width}
 }
 
+// unclosed finds the first bracket of a file that can't be read that another
+// one closes, or none. The parser points at where it noticed.
+func unclosed(src *source, tokens token.Tokens) (Problem, bool) {
+	var open []*token.Token
+	missing := func(t *token.Token) (Problem, bool) {
+		at := tokenPlace(src, t)
+		at.width = 1
+		if t.Type == token.SequenceStartType {
+			return at.problem("", "the list that begins here has no closing ]", "close it with ]"), true
+		}
+		return at.problem("", "the mapping that begins here has no closing }", "close it with }"), true
+	}
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			open = append(open, t)
+		case token.SequenceEndType, token.MappingEndType:
+			if len(open) == 0 {
+				at := tokenPlace(src, t)
+				at.width = 1
+				return at.problem("", "this bracket closes nothing", "delete it"), true
+			}
+			last := open[len(open)-1]
+			if (last.Type == token.SequenceStartType) != (t.Type == token.SequenceEndType) {
+				return missing(last)
+			}
+			open = open[:len(open)-1]
+		case token.InvalidType:
+			return Problem{}, false
+		}
+	}
+	if len(open) > 0 {
+		return missing(open[len(open)-1])
+	}
+	return Problem{}, false
+}
+
 func fromDocuments(src *source, file *ast.File) (*node, Problems) {
 	start := place{source: src, line: 1, column: 1}
 	var bodies []ast.Node
@@ -166,7 +207,7 @@ func fromDocuments(src *source, file *ast.File) (*node, Problems) {
 		}
 		return nil, Problems{root.at.problem("", "a model.yaml is a mapping of keys to values, but this is "+root.what(), "begin with `name: …`; a space must follow the colon")}
 	}
-	return root, nil
+	return root, b.twice
 }
 
 func firstToken(n ast.Node) *token.Token {
@@ -194,11 +235,29 @@ var syntaxHints = []struct{ says, message, suggestion string }{
 	{"could not find end character of single-quoted text", "the text that begins here has no closing '", "close the quotes; an apostrophe within single quotes is written twice"},
 	{"unexpected key name", "this line is no `key: value`", "a space must follow the colon"},
 	{"block sequence entries are not allowed", "a list item can't begin here", "begin each item on its own line: - item"},
-	{"undefined directive value", "text can't begin with %", "put the text in quotes"},
+	{"directive value", "text can't begin with %", "put the text in quotes"},
 	{"non-map value is specified", "this is text where keys are expected", "write `key: value`, with a space after the colon, indented like its neighbours"},
 	{"value is not allowed in this context", "this can't stand here", "check the indentation, and put text with special characters in quotes"},
 	{"invalid escape", "this backslash begins no known escape", "write the text in single quotes, or double the backslash"},
 	{"found unknown escape character", "this backslash begins no known escape", "write the text in single quotes, or double the backslash"},
+}
+
+func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+
+// deeper tells whether the line below a `key: value` is a key indented deeper.
+func deeper(src *source, line int) bool {
+	if line >= len(src.lines) {
+		return false
+	}
+	above, below := src.lines[line-1], src.lines[line]
+	return strings.Count(above, ": ") < 2 && indent(below) > indent(above) && strings.Contains(below, ":")
+}
+
+func tokenOf(err yaml.Error) *token.Token {
+	if err == nil {
+		return nil
+	}
+	return err.GetToken()
 }
 
 func syntaxProblem(src *source, err error) Problem {
@@ -213,6 +272,13 @@ func syntaxProblem(src *source, err error) Problem {
 		indent := len(line) - len(strings.TrimLeft(line, " "))
 		at.column = indent + 1
 		return at.problem("", syntaxHints[0].message, syntaxHints[0].suggestion)
+	}
+	if strings.Contains(message, "not allowed in this context") && deeper(src, at.line) {
+		below := place{source: src, line: at.line + 1, column: indent(src.lines[at.line]) + 1}
+		return below.problem("", "this line is indented deeper than the one above, which has a value already", "indent it like its neighbours")
+	}
+	if t := tokenOf(syntax); t != nil && t.Prev != nil && (t.Prev.Type == token.SingleQuoteType || t.Prev.Type == token.DoubleQuoteType) && t.Type == token.StringType {
+		return at.problem("", "the text in quotes ends before this", "within single quotes, an apostrophe is written twice: ''; within double quotes, a quote is written \\\"")
 	}
 	for _, hint := range syntaxHints {
 		if strings.Contains(message, hint.says) {
