@@ -3,9 +3,12 @@ package local
 import (
 	"bytes"
 	"context"
+	_ "embed"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,21 +31,22 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformance(t *testing.T) {
-	platformtest.Run(t, func(t *testing.T) *platformtest.Fixture {
-		dir := t.TempDir()
-		driver, err := New(options(t, dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &platformtest.Fixture{
-			Driver: driver,
-			Workload: func(t *testing.T, name string, b platformtest.Behaviour) platform.Workload {
-				return platformtest.NewWorkload(t, name, b, testArtifact(t))
-			},
-			Kill:      func(t *testing.T, r platform.Replica) { killAgent(t, dir, r.ID) },
-			Processes: func(*testing.T) int { return len(living(dir)) },
-		}
-	})
+	platformtest.Run(t, func(t *testing.T) *platformtest.Fixture { return fixture(t, options(t, t.TempDir())) })
+}
+
+func fixture(t *testing.T, o Options) *platformtest.Fixture {
+	driver, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &platformtest.Fixture{
+		Driver: driver,
+		Workload: func(t *testing.T, name string, b platformtest.Behaviour) platform.Workload {
+			return platformtest.NewWorkload(t, name, b, testArtifact(t))
+		},
+		Kill:      func(t *testing.T, r platform.Replica) { killAgent(t, o.Dir, r.ID) },
+		Processes: func(*testing.T) int { return len(living(o.Dir)) },
+	}
 }
 
 // options returns those of a driver whose agents are fake.
@@ -66,6 +70,9 @@ func options(t testing.TB, dir string) Options {
 	}
 }
 
+//go:embed testdata/worker.py
+var testWorker string
+
 const testArchive = "artifacts/test.tar.zst"
 
 func testArtifact(t testing.TB) modelmanager.Artifact {
@@ -74,7 +81,7 @@ func testArtifact(t testing.TB) modelmanager.Artifact {
 }
 
 func testFolder(t testing.TB) (data []byte, digest string) {
-	content := "print('hello')\n"
+	content := testWorker
 	var out bytes.Buffer
 	digest, err := archive.Write(&out, []archive.File{{
 		Path: "worker.py", Size: int64(len(content)),
@@ -97,14 +104,19 @@ func living(dir string) []int {
 	return pids
 }
 
+// killAgent kills an agent, and not its worker.
 func killAgent(t *testing.T, dir, id string) {
-	pids := living(dir + "/run/" + id)
-	if len(pids) == 0 {
-		t.Fatalf("replica %s has no process", id)
-	}
-	for _, pid := range pids {
+	t.Helper()
+	run := filepath.Join(dir, "run", id)
+	for _, pid := range living(run) {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || !bytes.Contains(environ, []byte(markVariable+"="+run+"\x00")) {
+			continue
+		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
+		return
 	}
+	t.Fatalf("replica %s has no process", id)
 }

@@ -55,6 +55,9 @@ func (p prepared) config(workload platform.Workload) agent.Config {
 	}
 }
 
+// drainMargin is what a replica may take to end beyond its longest call.
+const drainMargin = 15 * time.Second
+
 // runReplica is a control.RunReplica.
 func (d *Driver) runReplica(ctx context.Context, instance *control.Instance) error {
 	p, err := d.prepare(ctx, instance.Workload, instance.Report)
@@ -87,7 +90,7 @@ func (d *Driver) runReplica(ctx context.Context, instance *control.Instance) err
 	select {
 	case <-process.exited:
 	case <-ctx.Done():
-		process.stop(d.options.Grace)
+		process.stop(max(d.options.Grace, time.Duration(instance.Workload.Spec.Timeouts.Predict)+drainMargin))
 	}
 	stopFollowing()
 	<-followed
