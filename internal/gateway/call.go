@@ -34,23 +34,22 @@ type call struct {
 	whole   bool               // first is all of it
 	status  int                // told to the caller; 0: nothing yet
 
-	buffers *buffers
+	// What the call leaves to later calls.
+	request                                upstream.Request
+	bodyBuffer, answerBuffer, headerBuffer []byte
 }
 
-// buffers are what calls leave to later calls.
-type buffers struct {
-	body, answer, header []byte
-}
-
-func newBuffers() any {
-	return &buffers{body: make([]byte, 0, 4<<10), answer: make([]byte, 4<<10), header: make([]byte, 0, 512)}
+func emptyCall() any {
+	return &call{bodyBuffer: make([]byte, 0, 4<<10), answerBuffer: make([]byte, 4<<10), headerBuffer: make([]byte, 0, 512)}
 }
 
 // A buffer that grew beyond this is not left to later calls.
 const keepBuffer = 256 << 10
 
 func newCall(g *Gateway, w http.ResponseWriter, r *http.Request) *call {
-	return &call{g: g, w: w, r: r, started: time.Now(), buffers: g.buffers.Get().(*buffers)}
+	c := g.spare.Get().(*call)
+	c.g, c.w, c.r, c.started = g, w, r, time.Now()
+	return c
 }
 
 // free gives back what the call has borrowed.
@@ -58,11 +57,12 @@ func (c *call) free() {
 	if c.reply != nil {
 		c.reply.Close()
 	}
-	b := c.buffers
-	if cap(b.body) <= keepBuffer && cap(b.answer) <= keepBuffer {
-		c.g.buffers.Put(b)
+	if cap(c.bodyBuffer) > keepBuffer || cap(c.answerBuffer) > keepBuffer {
+		return
 	}
-	c.buffers = nil
+	spare := &c.g.spare
+	*c = call{bodyBuffer: c.bodyBuffer, answerBuffer: c.answerBuffer, headerBuffer: c.headerBuffer}
+	spare.Put(c)
 }
 
 // fail answers with a problem, or cuts the connection where an answer has
@@ -132,7 +132,7 @@ func (c *call) readBody() error {
 		// Not every ResponseWriter has deadlines; the server's own then apply.
 		_ = http.NewResponseController(c.w).SetReadDeadline(c.deadline)
 	}
-	body := c.buffers.body[:0]
+	body := c.bodyBuffer[:0]
 	if length > int64(cap(body)) {
 		body = make([]byte, 0, length)
 	}
@@ -155,7 +155,7 @@ func (c *call) readBody() error {
 			return c.unreadable(err)
 		}
 	}
-	c.body, c.buffers.body = body, body
+	c.body, c.bodyBuffer = body, body
 	return nil
 }
 

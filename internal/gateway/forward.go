@@ -23,6 +23,8 @@ const (
 	newsWait = 250 * time.Millisecond
 	// Up to this size an answer is read before anything is passed on.
 	holdAnswer = 64 << 10
+	// net/http sets the Content-Length of what is shorter.
+	serverBuffer = 2048
 )
 
 // passed are the request's headers that an agent gets; the caller's own
@@ -111,21 +113,21 @@ func (c *call) send(r *replica) error {
 	if left < time.Millisecond {
 		return &upstream.Failure{Kind: upstream.TimedOut, Err: context.DeadlineExceeded}
 	}
-	header := append(c.buffers.header[:0], r.header...)
+	header := append(c.headerBuffer[:0], r.header...)
 	header = append(header, agent.HeaderTimeout...)
 	header = append(header, ": "...)
 	header = strconv.AppendInt(header, left.Milliseconds(), 10)
 	header = append(header, "\r\n"...)
 	header = appendPassed(header, c.r.Header)
-	c.buffers.header = header
-	request := upstream.Request{
+	c.headerBuffer = header
+	c.request = upstream.Request{
 		Method: http.MethodPost, Path: agent.PathPredict, Header: header, Body: c.body,
 		Deadline: c.deadline.Add(deadlineGrace),
 	}
 	c.replica = r
 	r.outstanding.Add(1)
 	defer r.outstanding.Add(-1)
-	reply, err := r.pool.Do(c.r.Context(), &request)
+	reply, err := r.pool.Do(c.r.Context(), &c.request)
 	if err == nil {
 		c.reply = reply
 		err = c.readFirst()
@@ -139,7 +141,7 @@ func (c *call) send(r *replica) error {
 // readFirst reads the answer's body, or the beginning of a long one.
 func (c *call) readFirst() error {
 	c.first, c.whole = nil, false
-	answer, n := c.buffers.answer, 0
+	answer, n := c.answerBuffer, 0
 	if c.reply.Length > int64(len(answer)) {
 		answer = make([]byte, min(c.reply.Length, holdAnswer))
 	}
@@ -160,7 +162,7 @@ func (c *call) readFirst() error {
 			return err
 		}
 	}
-	c.buffers.answer, c.first = answer, answer[:n]
+	c.answerBuffer, c.first = answer, answer[:n]
 	return nil
 }
 
@@ -203,7 +205,7 @@ func (c *call) deliver() error {
 	if length > c.g.limits.Answer {
 		return c.answerTooLarge()
 	}
-	if length >= 0 && reply.Status != http.StatusNoContent && reply.Status != http.StatusNotModified {
+	if length >= serverBuffer && reply.Status != http.StatusNoContent && reply.Status != http.StatusNotModified {
 		header["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	c.status = reply.Status
@@ -219,7 +221,7 @@ func (c *call) deliver() error {
 
 // stream passes on what is left of a long answer.
 func (c *call) stream(passed int64) error {
-	buffer := c.buffers.answer
+	buffer := c.answerBuffer
 	for {
 		n, err := c.reply.Read(buffer)
 		if passed += int64(n); passed > c.g.limits.Answer {

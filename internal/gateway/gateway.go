@@ -75,7 +75,7 @@ type Gateway struct {
 	upstream upstream.Limits
 	log      *slog.Logger
 
-	buffers sync.Pool // of *buffers
+	spare   sync.Pool // of *call
 	table   *table
 	shadows *shadows
 	metrics *metrics
@@ -101,7 +101,7 @@ func New(config Config) (*Gateway, error) {
 		limits:   config.Limits.withDefaults(),
 		log:      config.Logger,
 		table:    new(table),
-		buffers:  sync.Pool{New: newBuffers},
+		spare:    sync.Pool{New: emptyCall},
 		idle:     make(chan struct{}, 1),
 		synced:   make(chan struct{}),
 	}
