@@ -20,6 +20,7 @@ const (
 	maxFile  = 1 << 20
 	maxDepth = 40     // of nesting; a real file has some six levels
 	maxNodes = 200000 // with aliases written out
+	maxKeys  = 10000  // of one mapping: an example has one for each feature
 )
 
 // readTree reads a file into a tree of nodes, or says why it can't be read. A
@@ -41,8 +42,8 @@ func readTree(name string, data []byte) (root *node, problems Problems) {
 		}
 	}()
 	tokens := lexer.Tokenize(strings.ReplaceAll(text, "\r\n", "\n"))
-	if at, deep := tooDeep(src, tokens); deep {
-		return nil, Problems{at.problem("", "the nesting is too deep", fmt.Sprintf("a model.yaml nests at most %d levels", maxDepth))}
+	if problem, heavy := tooHeavy(src, tokens); heavy {
+		return nil, Problems{problem}
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -94,23 +95,46 @@ func (place) file(name, message, suggestion string) Problem {
 	return Problem{File: name, Message: message, Suggestion: suggestion}
 }
 
-// tooDeep looks for nesting that would cost the recursive parser too much.
-// It may count too much, never too little.
-func tooDeep(src *source, tokens token.Tokens) (place, bool) {
-	flow, chain := 0, 0
-	var columns []int
+// tooHeavy looks for what would cost the parser too much: it goes down each
+// level of nesting by a call of itself, and takes time that grows with the
+// square of a mapping's keys. It may count too much, never too little.
+func tooHeavy(src *source, tokens token.Tokens) (Problem, bool) {
+	type level struct{ column, keys int }
+	var levels []level
+	var flow []int // keys of each open bracket
+	chain := 0
+	tooMany := func(t *token.Token) (Problem, bool) {
+		return tokenPlace(src, t).problem("", "this mapping has too many keys", fmt.Sprintf("a mapping has at most %d", maxKeys)), true
+	}
 	for _, t := range tokens {
 		switch t.Type {
 		case token.SequenceStartType, token.MappingStartType:
-			flow++
+			flow = append(flow, 0)
 		case token.SequenceEndType, token.MappingEndType:
-			flow = max(flow-1, 0)
+			flow = flow[:max(len(flow)-1, 0)]
 		case token.SequenceEntryType, token.MappingValueType, token.MappingKeyType:
-			if flow == 0 {
-				for len(columns) > 0 && columns[len(columns)-1] >= t.Position.Column {
-					columns = columns[:len(columns)-1]
+			if len(flow) > 0 {
+				flow[len(flow)-1]++
+				if flow[len(flow)-1] > maxKeys {
+					return tooMany(t)
 				}
-				columns = append(columns, t.Position.Column)
+				break
+			}
+			column := t.Position.Column
+			if t.Type == token.MappingValueType && t.Prev != nil && t.Prev.Position.Line == t.Position.Line {
+				column = t.Prev.Position.Column
+			}
+			for len(levels) > 0 && levels[len(levels)-1].column > column {
+				levels = levels[:len(levels)-1]
+			}
+			if len(levels) == 0 || levels[len(levels)-1].column < column {
+				levels = append(levels, level{column: column})
+			}
+			if t.Type == token.MappingValueType {
+				levels[len(levels)-1].keys++
+			}
+			if levels[len(levels)-1].keys > maxKeys {
+				return tooMany(t)
 			}
 		}
 		switch t.Type {
@@ -120,12 +144,11 @@ func tooDeep(src *source, tokens token.Tokens) (place, bool) {
 		default:
 			chain = 0
 		}
-		// A key's colon stands further right than its key: allow for twice the levels.
-		if flow > maxDepth || len(columns) > 2*maxDepth || chain > maxDepth {
-			return tokenPlace(src, t), true
+		if len(flow) > maxDepth || len(levels) > 2*maxDepth || chain > maxDepth {
+			return tokenPlace(src, t).problem("", "the nesting is too deep", fmt.Sprintf("a model.yaml nests at most %d levels", maxDepth)), true
 		}
 	}
-	return place{}, false
+	return Problem{}, false
 }
 
 func tokenPlace(src *source, t *token.Token) place {
