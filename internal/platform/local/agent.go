@@ -93,6 +93,9 @@ func (d *Driver) start(l launch) (_ *process, err error) {
 	if err := l.spawner.start(p.command); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting an agent: %w", err), p.lifeline.Close())
 	}
+	d.mu.Lock()
+	d.live[p.id] = p
+	d.mu.Unlock()
 	go p.wait()
 	return p, nil
 }
@@ -170,6 +173,19 @@ func (p *process) reason() string {
 	return ""
 }
 
+// workerLog returns the path of the worker's own log.
+func (p *process) workerLog() string { return filepath.Join(p.dir, "home", workerLog) }
+
+// discard clears up after an agent that has ended.
+func (d *Driver) discard(p *process) {
+	d.mu.Lock()
+	delete(d.live, p.id)
+	d.mu.Unlock()
+	if err := p.discard(); err != nil {
+		d.options.Logger.Warn("clearing up after an agent", "agent", p.id, "error", err)
+	}
+}
+
 // discard ends what the agent has left behind, and removes its run folder; its
 // logs stay.
 func (p *process) discard() error {
@@ -184,7 +200,7 @@ func (p *process) discard() error {
 	if p.log != nil {
 		errs = append(errs, p.log.Close())
 	}
-	p.logs.keep(p.ref, p.id, filepath.Join(p.dir, "home", workerLog))
+	p.logs.keep(p.ref, p.id, p.workerLog())
 	return errors.Join(append(errs, removeAll(p.dir))...)
 }
 

@@ -53,6 +53,8 @@ type Driver struct {
 	logs      *logs
 	realTime  *spawner
 	batch     *spawner
+	mu        sync.Mutex
+	live      map[string]*process // by id
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -97,7 +99,7 @@ func New(options Options) (*Driver, error) {
 	}
 	d := &Driver{
 		options: options, runtime: short, lock: lock,
-		table: control.NewTable(), feed: control.NewFeed(),
+		table: control.NewTable(), feed: control.NewFeed(), live: map[string]*process{},
 		artifacts: newArtifacts(filepath.Join(dir, "artifacts"), options.Artifact),
 		logs:      newLogs(filepath.Join(dir, "logs")),
 		realTime:  newSpawner(0), batch: newSpawner(batchNiceness),
@@ -166,7 +168,15 @@ func (d *Driver) WatchJobs(ctx context.Context, event func(platform.JobEvent)) e
 // Logs implements platform.Driver. Each line starts with its time and the
 // replica's id.
 func (d *Driver) Logs(_ context.Context, ref platform.Ref, lines int) (io.ReadCloser, error) {
-	return d.logs.tail(ref, lines)
+	live := map[string]string{}
+	d.mu.Lock()
+	for _, p := range d.live {
+		if p.ref == ref {
+			live[p.id] = p.workerLog()
+		}
+	}
+	d.mu.Unlock()
+	return d.logs.tail(ref, lines, live)
 }
 
 // Close implements platform.Driver.

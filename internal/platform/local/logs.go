@@ -3,10 +3,7 @@ package local
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +22,9 @@ const (
 	logLineLength = 8 << 10
 	logFilesKept  = 20
 )
+
+// workerSuffix ends the name of a worker's own log, kept beside its agent's.
+const workerSuffix = ".worker.log"
 
 // logs are files of what agents write, in a folder per version. They outlive
 // their agents: what a failed one has said is what people ask for.
@@ -135,7 +135,7 @@ func (w *logWriter) flush() {
 	if w.size >= logFileSize {
 		w.turn()
 	}
-	n, _ := fmt.Fprintf(w.file, "%s %s %s\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), w.id, line)
+	n, _ := fmt.Fprintf(w.file, "%s %s %s\n", time.Now().UTC().Format(logTime), w.id, line)
 	w.size += n
 }
 
@@ -168,35 +168,12 @@ func (w *logWriter) Close() error {
 	return err
 }
 
-// tail returns the last lines of all a version's logs together, in the order
-// of their times.
-func (l *logs) tail(ref platform.Ref, lines int) (io.ReadCloser, error) {
-	var all [][]byte
-	for _, file := range logFiles(l.folder(ref)) {
-		text, err := os.ReadFile(file.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was removed just now
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the logs of %s: %w", ref, err)
-		}
-		for line := range bytes.Lines(text) {
-			all = append(all, line)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b []byte) int {
-		return bytes.Compare(a[:min(len(a), len("2006-01-02T15:04:05.000Z"))], b[:min(len(b), len("2006-01-02T15:04:05.000Z"))])
-	})
-	all = all[max(0, len(all)-lines):]
-	return io.NopCloser(bytes.NewReader(bytes.Join(all, nil))), nil
-}
-
 // keep moves a worker's own log, of an agent that has ended, beside its
 // agent's.
 func (l *logs) keep(ref platform.Ref, id, path string) {
-	for _, suffix := range []string{"", ".1"} {
-		if info, err := os.Lstat(path + suffix); err == nil && info.Mode().IsRegular() {
-			_ = os.Rename(path+suffix, filepath.Join(l.folder(ref), id+".worker"+suffix+".log")) // logs are best effort
+	for _, older := range []string{".1", ""} {
+		if info, err := os.Lstat(path + older); err == nil && info.Mode().IsRegular() {
+			_ = os.Rename(path+older, filepath.Join(l.folder(ref), id+older+workerSuffix)) // logs are best effort
 		}
 	}
 }

@@ -75,11 +75,7 @@ func (d *Driver) runReplica(ctx context.Context, instance *control.Instance) err
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err := process.discard(); err != nil {
-			d.options.Logger.Warn("clearing up after a replica", "replica", instance.ID, "error", err)
-		}
-	}()
+	defer d.discard(process)
 	instance.Listen("unix", socket)
 	followed := make(chan struct{})
 	follow, stopFollowing := context.WithCancel(ctx)

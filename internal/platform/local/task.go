@@ -27,11 +27,7 @@ func (d *Driver) runTask(ctx context.Context, task control.Task) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err := process.discard(); err != nil {
-			d.options.Logger.Warn("clearing up after a task", "job", task.Run.Job, "index", task.Index, "error", err)
-		}
-	}()
+	defer d.discard(process)
 	select {
 	case <-process.exited:
 	case <-ctx.Done():
