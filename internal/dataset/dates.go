@@ -22,15 +22,19 @@ type moment struct {
 // zone's clocks skipped is refused; of one that they showed twice the first counts.
 func (m moment) in(zone *time.Location) (int64, string) {
 	naive := int64(m.days)*microsPerDay + m.micros
-	year, month, day := civil(m.days)
-	at := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Add(time.Duration(m.micros) * time.Microsecond)
-	at = time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), zone)
-	_, offset := at.Zone()
-	utc := naive - int64(offset)*microsPerSecond
-	if at.UnixMicro() != utc {
-		return 0, "doesn't exist in " + zone.String() + ": the clocks skipped it"
+	offsetAt := func(micros int64) int64 {
+		_, offset := time.UnixMicro(micros).In(zone).Zone()
+		return int64(offset) * microsPerSecond
 	}
-	return utc, ""
+	// Clocks change once in two days at the most: one of the offsets a day before
+	// and a day after was in force. The larger gives the earlier time.
+	before, after := offsetAt(naive-microsPerDay), offsetAt(naive+microsPerDay)
+	for _, offset := range []int64{max(before, after), min(before, after)} {
+		if offsetAt(naive-offset) == offset {
+			return naive - offset, ""
+		}
+	}
+	return 0, "doesn't exist in " + zone.String() + ": the clocks skipped it"
 }
 
 // parseDate reads an RFC 3339 full-date; fault says why it is none.
