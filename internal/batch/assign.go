@@ -36,6 +36,9 @@ func (s *Service) assign(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	c.attempt = newAttempt()
+	if c.step == platform.StepShards {
+		t.progress(c.index, attempt{id: c.attempt}) // it counts as running from here on
+	}
 	a := shard.Assignment{
 		Attempt: c.attempt, Job: c.job, Model: r.Job.Model, Version: r.Job.Version, Spec: version.Spec,
 		Input: r.Job.Input, Output: r.Job.Output, ETag: r.Source.ETag, URLs: s.urls(t, c),
@@ -84,7 +87,7 @@ func (s *Service) urls(t *tracker, c *call) shard.URLs {
 		return s.config.Signer.Path(storage.Grant{Method: http.MethodGet, Key: key, Until: until})
 	}
 	put := func(key string, max int64) string {
-		return s.config.Signer.Path(storage.Grant{Method: http.MethodPut, Key: key, Until: until, MaxSize: max})
+		return s.config.Signer.Path(storage.Grant{Method: http.MethodPut, Key: key, Until: until, MaxSize: max, Unless: manifestKey(c.job)})
 	}
 	whole := s.config.Signer.Path(storage.Grant{Method: http.MethodGet, Key: r.Source.Key, URI: r.Source.URI, Until: until})
 	urls := shard.URLs{Until: until, Input: whole}
@@ -122,7 +125,7 @@ func (s *Service) piece(ctx context.Context, c *call) (any, error) {
 		return nil, modelmanager.Errorf(modelmanager.CodeForbidden, "only the plan step splits an input")
 	}
 	key := pieceKey(c.job, c.attempt, c.piece)
-	grant := storage.Grant{Method: http.MethodPut, Key: key, Until: s.now().Add(urlsGoodFor)}
+	grant := storage.Grant{Method: http.MethodPut, Key: key, Until: s.now().Add(urlsGoodFor), Unless: manifestKey(c.job)}
 	return struct {
 		Key string `json:"key"`
 		URL string `json:"url"`

@@ -87,11 +87,11 @@ func (s *Service) complete(ctx context.Context, t *tracker, c *call, body *shard
 	p := t.planned()
 	rows, planned := body.Rows, p.Shards[c.index]
 	if rows.Read != rows.Predicted+rows.Rejected || rows.Predicted < 0 || rows.Rejected < 0 {
-		return modelmanager.Errorf(modelmanager.CodeInternal, "shard %d of job %s: %d rows read, but %d predicted and %d rejected",
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "shard %d of job %s: %d rows read, but %d predicted and %d rejected",
 			c.index, c.job, rows.Read, rows.Predicted, rows.Rejected)
 	}
 	if planned.Rows > 0 && !planned.Filtered && !body.Stopped && rows.Read != planned.Rows {
-		return modelmanager.Errorf(modelmanager.CodeInternal, "shard %d of job %s: %d rows read, but %d planned",
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "shard %d of job %s: %d rows read, but %d planned",
 			c.index, c.job, rows.Read, planned.Rows)
 	}
 	body.Part.Key = partKey(c.job, c.index, c.attempt, outputFormat(t.record, p))

@@ -76,11 +76,42 @@ func (s *Service) Logs(ctx context.Context, id string, w io.Writer) error {
 }
 
 func (s *Service) send(ctx context.Context, id, key string, w io.Writer) error {
-	r, err := s.config.Bucket.Read(ctx, key, 0, -1)
+	return s.sendFrom(ctx, id, key, 0, w)
+}
+
+func (s *Service) sendFrom(ctx context.Context, id, key string, offset int64, w io.Writer) error {
+	r, err := s.config.Bucket.Read(ctx, key, offset, -1)
 	if err != nil {
 		return deleted(id, err)
 	}
 	defer r.Close()
 	_, err = io.CopyBuffer(w, r, make([]byte, 256<<10))
 	return err
+}
+
+// Output writes a finished job's results as one stream, in the order and, if
+// nothing else was asked for, the format of the input. Of a failed job it has
+// the parts that there are.
+func (s *Service) Output(ctx context.Context, id string, w io.Writer) error {
+	m, records, err := s.results(ctx, id)
+	if err != nil {
+		return err
+	}
+	if m.State == modelmanager.JobCancelled {
+		return modelmanager.Errorf(modelmanager.CodeCancelled, "job %s was cancelled; it has no output", id)
+	}
+	switch m.Output.Format {
+	case "csv", "jsonl":
+		for i, r := range records {
+			from := int64(0)
+			if i > 0 {
+				from = r.Header // each part has the header
+			}
+			if err := s.sendFrom(ctx, id, r.Part.Key, from, w); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return s.merge(ctx, m, records, w)
 }

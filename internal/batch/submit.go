@@ -60,6 +60,11 @@ func (s *Service) Submit(ctx context.Context, request Request) (modelmanager.Job
 		}
 		// It was claimed, and never accepted: go on in its place.
 	}
+	if uri := request.Output.URI; uri != "" {
+		if _, _, err := s.config.Locations.Resolve(strings.TrimSuffix(uri, "/") + "/_SUCCESS"); err != nil {
+			return modelmanager.Job{}, err
+		}
+	}
 	src, err := s.find(ctx, &request.Input)
 	if err != nil {
 		return modelmanager.Job{}, err

@@ -58,7 +58,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if method == http.MethodPut {
-		return put(w, r, grant, target{bucket, key})
+		return h.put(w, r, grant, target{bucket, key})
 	}
 	return get(w, r, target{bucket, key})
 }
@@ -82,7 +82,7 @@ func get(w http.ResponseWriter, r *http.Request, t target) error {
 	return nil
 }
 
-func put(w http.ResponseWriter, r *http.Request, grant Grant, t target) error {
+func (h *handler) put(w http.ResponseWriter, r *http.Request, grant Grant, t target) error {
 	if grant.MaxSize > 0 && r.ContentLength > grant.MaxSize {
 		return tooLarge(grant.MaxSize)
 	}
@@ -102,6 +102,11 @@ func put(w http.ResponseWriter, r *http.Request, grant Grant, t target) error {
 	if err := object.Close(); err != nil {
 		return err
 	}
+	// Asked after the object has appeared: whoever writes the other one and
+	// then removes ours misses it only if we see theirs.
+	if err := h.void(r.Context(), grant, t); err != nil {
+		return err
+	}
 	attributes, err := t.bucket.Stat(r.Context(), t.key)
 	if err != nil {
 		return err
@@ -111,6 +116,23 @@ func put(w http.ResponseWriter, r *http.Request, grant Grant, t target) error {
 	w.Header().Set("ETag", attributes.ETag)
 	w.WriteHeader(http.StatusCreated)
 	return json.NewEncoder(w).Encode(stored)
+}
+
+// void removes what was stored if Grant.Unless says so, even for a caller that
+// has gone.
+func (h *handler) void(ctx context.Context, grant Grant, t target) error {
+	if grant.Unless == "" {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	_, err := h.own.Stat(ctx, grant.Unless)
+	if modelmanager.CodeOf(err) == modelmanager.CodeNotFound {
+		return nil
+	}
+	if err == nil {
+		err = modelmanager.Errorf(modelmanager.CodeConflict, "storing %s: it isn't wanted any more", t.key)
+	}
+	return errors.Join(err, t.bucket.Delete(ctx, t.key))
 }
 
 // receive copies a body, of at most limit bytes (0: any), and hashes it.

@@ -27,6 +27,10 @@ type Grant struct {
 	// Of PUT:
 	IfAbsent bool  `json:"a,omitempty"` // 409 if the object exists
 	MaxSize  int64 `json:"s,omitempty"` // bytes; 0: any
+	// Unless voids the PUT, 409, if there is an object of this key in the
+	// server's own bucket by the time that the PUT is complete: what was to be
+	// written isn't wanted any more.
+	Unless string `json:"x,omitempty"`
 }
 
 // Signer makes and checks URLs of the server's own for single objects.

@@ -141,6 +141,12 @@ func TestSignedURLs(t *testing.T) {
 		if got := content(t, b, "parts/1"); got != "hello world" {
 			t.Errorf("content %q", got)
 		}
+		void := Grant{Method: "PUT", Key: "parts/2", Unless: "parts/1"}
+		if status, _, _ := s.do(t, void, "PUT", strings.NewReader("late")); status != 409 {
+			t.Error(status)
+		}
+		_, err := b.Stat(t.Context(), "parts/2")
+		wantCode(t, err, modelmanager.CodeNotFound)
 	})
 }
 
