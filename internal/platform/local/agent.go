@@ -43,6 +43,7 @@ type launch struct {
 // process is a running agent.
 type process struct {
 	dir      string // its run folder
+	config   agent.Config
 	command  *exec.Cmd
 	lifeline io.Closer
 	log      *logWriter
@@ -69,6 +70,7 @@ func (d *Driver) start(l launch) (_ *process, err error) {
 	if err := os.Mkdir(l.config.RunDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making a folder for an agent: %w", err)
 	}
+	p.config = l.config
 	text, err := json.Marshal(l.config)
 	if err != nil {
 		return nil, fmt.Errorf("writing an agent's configuration: %w", err)

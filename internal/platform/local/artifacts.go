@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -37,9 +38,8 @@ func (a *artifacts) folder(ctx context.Context, artifact modelmanager.Artifact) 
 		return "", modelmanager.Errorf(modelmanager.CodeInternal, "the artifact's digest %q is none", artifact.Digest)
 	}
 	dir := filepath.Join(a.dir, match[1])
-	if _, err := os.Stat(dir); err == nil {
-		now := time.Now()
-		_ = os.Chtimes(dir, now, now) // when it was last used, for people
+	now := time.Now()
+	if os.Chtimes(dir, now, now) == nil { // sweep goes by it
 		return dir, nil
 	}
 	result := a.unpacks.DoChan(match[1], func() (any, error) {
@@ -67,4 +67,27 @@ func (a *artifacts) unpack(ctx context.Context, artifact modelmanager.Artifact, 
 		return fmt.Errorf("unpacking the version's files: %w", err)
 	}
 	return nil
+}
+
+// sweep removes folders that were not used for unused, but for those in keep.
+func (a *artifacts) sweep(keep map[string]bool, unused time.Duration) (removed int, err error) {
+	entries, err := os.ReadDir(a.dir)
+	if err != nil {
+		return 0, fmt.Errorf("sweeping the unpacked artifacts: %w", err)
+	}
+	for _, entry := range entries {
+		dir := filepath.Join(a.dir, entry.Name())
+		info, statErr := entry.Info()
+		if statErr != nil || keep[dir] || time.Since(info.ModTime()) < unused {
+			continue
+		}
+		// It leaves its place at once: one that is half removed is no artifact.
+		ruin := filepath.Join(a.dir, ".removed-"+strings.TrimPrefix(entry.Name(), ".removed-"))
+		if renameErr := os.Chmod(dir, 0o700); renameErr == nil && dir != ruin {
+			err = errors.Join(err, os.Rename(dir, ruin))
+		}
+		err = errors.Join(err, archive.Remove(ruin))
+		removed++
+	}
+	return removed, err
 }

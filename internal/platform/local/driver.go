@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +36,10 @@ type Options struct {
 	// Secret returns the value of a secret that a spec names; nil: there are none.
 	Secret func(ctx context.Context, name string) (string, error)
 
+	// Unused is how long unpacked artifacts and environments stay that nothing
+	// uses; default 30 days.
+	Unused time.Duration
+
 	Slots   int             // tasks of jobs at a time; default one per core
 	Grace   time.Duration   // how long a replica may drain; default 1m
 	Backoff control.Backoff // of replicas and tasks that fail
@@ -55,8 +61,10 @@ type Driver struct {
 	batch     *spawner
 	mu        sync.Mutex
 	live      map[string]*process // by id
-	closeOnce sync.Once
-	closeErr  error
+	// housekeeping ends it, and waits.
+	housekeeping func()
+	closeOnce    sync.Once
+	closeErr     error
 }
 
 var _ platform.Driver = (*Driver)(nil)
@@ -72,6 +80,9 @@ func New(options Options) (*Driver, error) {
 	}
 	if options.Grace <= 0 {
 		options.Grace = time.Minute
+	}
+	if options.Unused <= 0 {
+		options.Unused = 30 * 24 * time.Hour
 	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
@@ -93,7 +104,7 @@ func New(options Options) (*Driver, error) {
 	if err := sweep(filepath.Join(dir, "run"), options.Logger); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	short, err := runtimeDir()
+	short, err := runtimeDir(filepath.Join(dir, "sockets"))
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -104,6 +115,7 @@ func New(options Options) (*Driver, error) {
 		logs:      newLogs(filepath.Join(dir, "logs")),
 		realTime:  newSpawner(0), batch: newSpawner(batchNiceness),
 	}
+	d.housekeeping = d.startHousekeeping()
 	d.replicas = control.NewReplicas(d.table, d.runReplica, options.Backoff)
 	d.steps = control.NewSteps(options.Slots, d.feed, d.runTask, options.Backoff)
 	return d, nil
@@ -126,18 +138,29 @@ func lockDir(dir string) (*os.File, error) {
 const longestSocket = 103
 
 // runtimeDir makes a folder for sockets whose path is short: the driver's own
-// may be too long for a socket.
-func runtimeDir() (string, error) {
+// may be too long for a socket. note is a link to it, by which the folder of a
+// killed server is found and removed.
+func runtimeDir(note string) (string, error) {
+	if old, err := os.Readlink(note); err == nil && strings.HasPrefix(filepath.Base(old), "mm-") {
+		_ = os.RemoveAll(old) // one that isn't ours can't be removed, and does no harm
+	}
 	var errs []error
 	for _, parent := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/tmp", os.TempDir()} {
 		if parent == "" || len(parent) > longestSocket-40 {
 			continue
 		}
 		dir, err := os.MkdirTemp(parent, "mm-") // with mode 0700
-		if err == nil {
-			return dir, nil
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
-		errs = append(errs, err)
+		if err := os.Remove(note); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("making a folder for the agents' sockets: %w", err)
+		}
+		if err := os.Symlink(dir, note); err != nil {
+			return "", fmt.Errorf("making a folder for the agents' sockets: %w", err)
+		}
+		return dir, nil
 	}
 	return "", fmt.Errorf("making a folder for the agents' sockets: %w", errors.Join(errs...))
 }
@@ -186,6 +209,7 @@ func (d *Driver) Close() error {
 		wait.Go(d.steps.Close)
 		wait.Go(d.replicas.Close)
 		wait.Wait()
+		d.housekeeping()
 		d.realTime.close()
 		d.batch.close()
 		d.closeErr = errors.Join(os.RemoveAll(d.runtime), d.lock.Close())
