@@ -20,6 +20,9 @@ type session interface {
 // open starts a worker and waits until it has loaded. Once ctx ends the worker
 // is killed.
 func open(ctx context.Context, o *Options, log *Log) (*process, session, error) {
+	if o.Spec.Run.HTTP != nil {
+		return openHTTP(ctx, o, log)
+	}
 	argv, err := o.argv()
 	if err != nil {
 		return nil, nil, err
@@ -27,9 +30,6 @@ func open(ctx context.Context, o *Options, log *Log) (*process, session, error) 
 	env, err := o.environ()
 	if err != nil {
 		return nil, nil, err
-	}
-	if o.Spec.Run.HTTP != nil {
-		return openHTTP(ctx, o, log, argv, env)
 	}
 	p, err := o.launch(argv, env, log)
 	if err != nil {

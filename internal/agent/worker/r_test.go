@@ -1,0 +1,117 @@
+package worker_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/agent/worker"
+	"modelmanager.dev/internal/spec"
+)
+
+// needs skips a test without an interpreter, or fails where none may be skipped.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("MM_TEST_NO_SKIP") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("there is no ", program)
+	}
+}
+
+func rOptions(t *testing.T, features, predictions []modelmanager.Field, text string) worker.Options {
+	t.Helper()
+	s := newSpec(features, predictions)
+	s.Run = spec.Run{R: "predict.R:predict"}
+	return optionsOf(t, s, model(t, "predict.R", text))
+}
+
+func TestRTypes(t *testing.T) {
+	needs(t, "Rscript")
+	text := []modelmanager.Field{{Name: "y", Type: modelmanager.String}}
+	o := rOptions(t, everything, text, `
+predict <- function(rows) {
+  s <- paste(names(rows), sapply(rows, function(column) class(column)[[1]]), sep = "=", collapse = ";")
+  s <- paste(s, paste(levels(rows$side), collapse = ","), paste(levels(rows$grade), collapse = ","), sep = ";")
+  if (nrow(rows) == 2) s <- paste(s, format(rows$at[[1]], "%Y-%m-%d %H:%M:%OS2 %Z"), format(rows$day[[1]]), rows$text[[1]], sum(is.na(rows[2, 2:7])), rows$curve[[1]][[2]], sep = ";")
+  rep(s, nrow(rows))
+}`)
+	s := supervise(t, o)
+	both := rowsOf(t, everything, everythingRows)
+	for _, rows := range []int64{2, 1} {
+		answer, err := s.Predict(within(t, time.Minute), both.NewSlice(2-rows, 2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := predicted(t, text, answer, int(rows))
+		wants := []string{"flag=logical", "count=numeric", "size=numeric", "side=factor", "text=character", "day=Date", "at=POSIXct", "left,right;3,1"}
+		if rows == 2 {
+			wants = append(wants, "2024-02-29 12:30:00.25 UTC;2024-02-29;grün;6;2.5")
+		}
+		for _, want := range wants {
+			if !strings.Contains(got, want) {
+				t.Errorf("there is no %s in %s", want, got)
+			}
+		}
+	}
+}
+
+func TestRAnswers(t *testing.T) {
+	needs(t, "Rscript")
+	number := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}}
+	two := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}, {Name: "label", Type: modelmanager.String, Enum: []any{"a", "b"}}}
+	tests := []struct {
+		name        string
+		predictions []modelmanager.Field
+		body, want  string
+	}{
+		{"vector", number, `rows$x * 0.1`, `[{"p":0.1},{"p":0.2},{"p":0.30000000000000004}]`},
+		{"data.frame", two, `data.frame(label = factor(c("b", "a", "b")), p = rows$x)`, `[{"p":1,"label":"b"},{"p":2,"label":"a"},{"p":3,"label":"b"}]`},
+		{"list", two, `list(label = c("a", "a", "a"), p = 1:3)`, `[{"p":1,"label":"a"},{"p":2,"label":"a"},{"p":3,"label":"a"}]`},
+		{"permuted", number, `{ f <- data.frame(p = rows$x); f[order(-f$p), , drop = FALSE] }`, `[{"p":1},{"p":2},{"p":3}]`},
+		{"matrix", number, `cbind(rows$x, rows$x)`, `take [, 2]`},
+		{"too few", number, `1`, `the function returned 1 predictions for 3 rows`},
+		{"stops", number, `stop("no such thing")`, `no such thing`},
+		{"prints", number, `{ print(rows); cat("hello\n"); rows$x }`, `[{"p":1},{"p":2},{"p":3}]`},
+		{"NaN", number, `c(NaN, 1, 2)`, `0:p`},
+		{"connection", number, `stop("cannot open the connection")`, `the model can't answer right now`},
+		{"params", number, `rows$x * params$factor`, `[{"p":3},{"p":6},{"p":9}]`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			o := rOptions(t, []modelmanager.Field{x}, test.predictions, "predict <- function(rows, params) "+test.body)
+			o.Spec.Params = map[string]any{"factor": 3}
+			s := supervise(t, o)
+			answer, err := s.Predict(within(t, time.Minute), record(t, 1, 2, 3))
+			var got string
+			if err != nil {
+				got = err.Error()
+			} else {
+				got = predicted(t, test.predictions, answer, 3)
+			}
+			if !strings.Contains(got, test.want) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestRModelsThatDontLoad(t *testing.T) {
+	needs(t, "Rscript")
+	tests := []struct{ text, want string }{
+		{"library(randomForestOfOld)", "predict.R failed to load: Error in library(randomForestOfOld): there is no package called ‘randomForestOfOld’"},
+		{"predikt <- function(rows) 1", "there is no function predict in it; did you mean predikt?"},
+	}
+	for _, test := range tests {
+		s := supervise(t, rOptions(t, []modelmanager.Field{x}, []modelmanager.Field{y}, test.text))
+		state := until(t, s, "it has failed", func(s worker.State) bool { return s.Failed })
+		if !strings.Contains(state.Reason, test.want) {
+			t.Errorf("the reason is %q", state.Reason)
+		}
+	}
+}
