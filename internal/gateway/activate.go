@@ -35,6 +35,9 @@ func (c *call) awaitReplica(avoid *replica) error {
 	defer again.Stop()
 	for {
 		changed := v.change()
+		if avoid != nil && !v.has(avoid) {
+			avoid = nil // should it come back, it is as good as any
+		}
 		if v.pick(avoid) != nil {
 			return nil
 		}

@@ -95,26 +95,32 @@ const (
 	headerKey    = "Traffic-Key"
 )
 
-// readDeadline takes the caller's deadline from Prefer: wait=N, whole seconds.
-// As RFC 7240 wants it, a preference that makes no sense is ignored.
+// readDeadline takes the caller's deadline.
 func (c *call) readDeadline() {
-	c.wait = c.g.limits.Wait
-	for _, line := range c.r.Header[headerPrefer] {
+	c.wait = c.waitOf(c.r.Header[headerPrefer])
+	c.deadline = c.started.Add(c.wait)
+}
+
+// waitOf reads Prefer: wait=N, whole seconds. As RFC 7240 wants it, a
+// preference that makes no sense is ignored.
+func (c *call) waitOf(prefer []string) time.Duration {
+	wait := c.g.limits.Wait
+	for _, line := range prefer {
 		for part := range strings.SplitSeq(line, ",") {
-			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+			name, value, _ := strings.Cut(part, "=")
 			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
 				continue
 			}
 			value, _, _ = strings.Cut(value, ";")
-			seconds, err := strconv.Atoi(strings.Trim(value, " \t\""))
+			seconds, err := strconv.ParseInt(strings.Trim(value, " \t\""), 10, 64)
 			if err != nil || seconds < 0 {
 				continue
 			}
-			seconds = min(seconds, int(c.g.limits.MaxWait/time.Second)+1)
-			c.wait = min(max(time.Duration(seconds)*time.Second, time.Second), c.g.limits.MaxWait)
+			seconds = min(max(seconds, 1), int64(c.g.limits.MaxWait/time.Second)+1)
+			wait = min(time.Duration(seconds)*time.Second, c.g.limits.MaxWait)
 		}
 	}
-	c.deadline = c.started.Add(c.wait)
+	return wait
 }
 
 // A body up to this size has most probably arrived with its head.
@@ -130,7 +136,10 @@ func (c *call) readBody() error {
 	}
 	if length < 0 || length > smallBody {
 		// Not every ResponseWriter has deadlines; the server's own then apply.
-		_ = http.NewResponseController(c.w).SetReadDeadline(c.deadline)
+		connection := http.NewResponseController(c.w)
+		_ = connection.SetReadDeadline(c.deadline)
+		// Past it the server would take the caller for gone.
+		defer connection.SetReadDeadline(time.Time{})
 	}
 	body := c.bodyBuffer[:0]
 	if length > int64(cap(body)) {

@@ -47,22 +47,37 @@ func appendPassed(lines []byte, from http.Header) []byte {
 	return lines
 }
 
+// How often a call is sent again: after a connection died, and after a replica
+// said that it can't now.
+const (
+	retriesOfDeath   = 1
+	retriesOfRefusal = 2
+)
+
 // forward sends the call to a replica and reads the beginning of its answer.
-// It is sent once more where a connection died or a replica is about to stop:
-// a prediction changes nothing, and nothing was passed on yet.
+// It is sent again where a connection died or a replica is about to stop: a
+// prediction changes nothing, and nothing was passed on yet.
 func (c *call) forward() error {
 	var avoid *replica
-	for attempt := 0; ; attempt++ {
+	deaths, refusals := 0, 0
+	for {
 		r := c.version.pick(avoid)
 		if r == nil {
 			if err := c.awaitReplica(avoid); err != nil {
 				return err
 			}
+			avoid = nil // it is gone, or it has come back
 			continue
 		}
 		err := c.send(r)
-		retry := attempt == 0 && c.again(err)
-		if !retry {
+		switch {
+		case upstream.KindOf(err) == upstream.Dead && deaths < retriesOfDeath:
+			deaths++
+		case err == nil && c.reply.Status == http.StatusServiceUnavailable && refusals < retriesOfRefusal && c.hasTime():
+			// So says an agent that is stopping, or whose worker died, or whose
+			// model asks for another try.
+			refusals++
+		default:
 			return c.explain(err)
 		}
 		c.g.metrics.retries.Add(1)
@@ -74,15 +89,8 @@ func (c *call) forward() error {
 	}
 }
 
-// again tells whether another replica may do better.
-func (c *call) again(err error) bool {
-	if err != nil {
-		return upstream.KindOf(err) == upstream.Dead
-	}
-	// An agent that is stopping says so with 503. So does one whose model asks
-	// for another try; that is worth one, elsewhere.
-	return c.reply.Status == http.StatusServiceUnavailable && (len(*c.version.ready.Load()) > 1 || !c.version.has(c.replica))
-}
+// hasTime tells whether there is time for one more try.
+func (c *call) hasTime() bool { return time.Until(c.deadline) > newsWait+deadlineGrace }
 
 // elsewhere returns the replica to avoid: the one that failed, unless it is
 // the only one and nothing is heard of its end.

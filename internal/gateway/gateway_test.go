@@ -69,6 +69,7 @@ func TestRefusals(t *testing.T) {
 		"retired/versions/1/predict": modelmanager.CodeRetired,
 		"batch/predict":              modelmanager.CodeNotServed,
 		"m/versions/101/predict":     modelmanager.CodeNotFound,
+		"m/versions/1001/predict":    modelmanager.CodeNotFound,
 		"m/versions/-1/predict":      modelmanager.CodeNotFound,
 	} {
 		if got := codeOf(t, w.call(path, "{}")); got != want {

@@ -25,6 +25,7 @@ type route struct {
 type routeState struct {
 	refusal error // of every call: the model is retired
 	byShare error // of calls by traffic: there is none, or it isn't served so
+	latest  int   // the highest number of a version
 
 	inForce modelmanager.Traffic
 	split   []weight
@@ -86,8 +87,8 @@ func (c *call) route(model string, number int) error {
 
 func (g *Gateway) choose(c *call, state *routeState, ref platform.Ref) (*version, error) {
 	if ref.Version != 0 {
-		if ref.Version < 0 {
-			return nil, modelmanager.Errorf(modelmanager.CodeNotFound, "%s has no version %d; versions are numbered from 1", ref.Model, ref.Version)
+		if ref.Version < 0 || ref.Version > state.latest {
+			return nil, modelmanager.Errorf(modelmanager.CodeNotFound, "%s has no version %d; its latest is %d", ref.Model, ref.Version, state.latest)
 		}
 		return g.table.version(ref), nil
 	}
@@ -218,7 +219,7 @@ func anyReady(split []weight) bool {
 // replace makes the state anew; r.mu is held.
 func (r *route) replace(g *Gateway) {
 	version := func(n int) *version { return g.table.version(platform.Ref{Model: r.name, Version: n}) }
-	state := new(routeState)
+	state := &routeState{latest: r.model.Latest}
 	var before *modelmanager.Traffic
 	if old := r.state.Load(); old != nil {
 		before = &old.inForce

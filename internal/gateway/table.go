@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +115,9 @@ func (g *Gateway) replicaChanged(event platform.ReplicaEvent) {
 		g.sync.Do(func() { close(g.synced) })
 		return
 	}
-	g.table.version(event.Replica.Ref).apply(event, g.upstream)
+	for !g.table.version(event.Replica.Ref).apply(event, g.upstream) {
+		runtime.Gosched() // it is being removed at this moment
+	}
 }
 
 // modelChanged takes in what the registry tells. Models that nobody calls are

@@ -96,10 +96,14 @@ func (v *version) evict() bool {
 func (v *version) isReady() bool  { return len(*v.ready.Load()) > 0 }
 func (v *version) isFailed() bool { return v.failed.Load() }
 
-// apply takes in a replica's new state.
-func (v *version) apply(event platform.ReplicaEvent, limits upstream.Limits) {
+// apply takes in a replica's new state; false if the version has been removed
+// from the table.
+func (v *version) apply(event platform.ReplicaEvent, limits upstream.Limits) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.gone.Load() {
+		return false
+	}
 	now, old := event.Replica, v.replicas[event.Replica.ID]
 	if old != nil && (event.Gone || old.Network != now.Network || old.Address != now.Address || old.Key != now.Key) {
 		old.pool.Close()
@@ -119,6 +123,7 @@ func (v *version) apply(event platform.ReplicaEvent, limits upstream.Limits) {
 		v.replicas[now.ID] = next
 	}
 	v.tell()
+	return true
 }
 
 // tell publishes the replicas that take calls, and wakes who waits for them.

@@ -147,7 +147,7 @@ func (w *world) setTraffic(model string, t modelmanager.Traffic) {
 	w.mu.Lock()
 	t.At = time.Now()
 	m := w.models[model]
-	m.Name, m.Serve = model, w.serve
+	m.Name, m.Serve, m.Latest = model, w.serve, 1000
 	m.History = append([]modelmanager.Traffic{t}, m.History...)
 	w.models[model] = m
 	tell := w.tellM
