@@ -67,7 +67,7 @@ func benchRead(b *testing.B, data []byte, input modelmanager.JobInput, opts Read
 	}
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
-	rows, start := 0, cpuTime()
+	rows, start := 0, readerCPU()
 	b.ResetTimer()
 	for range b.N {
 		r, err := NewReader(context.Background(), src, input, s, Whole(), opts)
@@ -89,8 +89,8 @@ func benchRead(b *testing.B, data []byte, input modelmanager.JobInput, opts Read
 	reportRows(b, rows, start)
 }
 
-// cpuTime is the process's, which other processes on the machine don't change much.
-func cpuTime() time.Duration {
+// readerCPU is the process's, which other processes on the machine don't change much.
+func readerCPU() time.Duration {
 	var usage syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
@@ -98,7 +98,7 @@ func cpuTime() time.Duration {
 
 func reportRows(b *testing.B, rows int, start time.Duration) {
 	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
-	b.ReportMetric(float64(rows)/(cpuTime()-start).Seconds(), "rows/cpu-s")
+	b.ReportMetric(float64(rows)/(readerCPU()-start).Seconds(), "rows/cpu-s")
 }
 
 func BenchmarkReadCSV(b *testing.B) {
@@ -107,7 +107,7 @@ func BenchmarkReadCSV(b *testing.B) {
 	b.Run("two", func(b *testing.B) { benchRead(b, data, modelmanager.JobInput{}, ReaderOptions{Parallel: 2}) })
 	b.Run("encoding-csv", func(b *testing.B) {
 		b.SetBytes(int64(len(data)))
-		rows, start := 0, cpuTime()
+		rows, start := 0, readerCPU()
 		for range b.N {
 			r := csv.NewReader(bytes.NewReader(data))
 			r.ReuseRecord = true
@@ -121,7 +121,7 @@ func BenchmarkReadCSV(b *testing.B) {
 		reportRows(b, rows, start)
 	})
 	b.Run("plan", func(b *testing.B) {
-		start := cpuTime()
+		start := readerCPU()
 		b.SetBytes(int64(len(data)))
 		for range b.N {
 			if _, err := Plan(context.Background(), NewBytesSource(data), modelmanager.JobInput{Format: "csv", HeaderRow: 1}, 10_000); err != nil {
@@ -146,7 +146,7 @@ func BenchmarkReadCSV(b *testing.B) {
 			builder.EndRow(RefuseAbsent)
 		}
 		record := builder.Record()
-		start := cpuTime()
+		start := readerCPU()
 		b.ResetTimer()
 		for range b.N {
 			w, _ := NewWriter(io.Discard, WriterOptions{Input: input, Header: r.Header(), Predictions: predictions, ScoredAt: time.Now()})

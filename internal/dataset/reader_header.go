@@ -31,7 +31,11 @@ func (h *Header) bind(s *Schema, b *binding) {
 	h.targets = b.targets
 	h.kinds = make([]kind, len(b.targets))
 	for i, to := range b.targets {
-		if to.feature >= 0 {
+		switch {
+		case to.feature < 0:
+		case to.item >= 0:
+			h.kinds[i] = s.rules[to.feature].item.kind
+		default:
 			h.kinds[i] = s.rules[to.feature].kind
 		}
 	}

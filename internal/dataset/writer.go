@@ -287,10 +287,14 @@ func (s *scored) inputValues(dst []value, p pick, header *Header, typed bool) ([
 		return values, ok
 	}
 	for column, to := range header.targets {
-		if to.feature < 0 || to.item >= 0 || header.kinds[column] == stringKind || header.kinds[column] == arrayKind {
+		if to.feature < 0 || header.kinds[column] == stringKind || header.kinds[column] == arrayKind {
 			continue
 		}
-		values[column] = arrowValue(s.batch.Record.Column(to.feature), int(p.accepted))
+		if to.item >= 0 {
+			values[column] = itemValue(s.batch.Record.Column(to.feature), int(p.accepted), to.item)
+		} else {
+			values[column] = arrowValue(s.batch.Record.Column(to.feature), int(p.accepted))
+		}
 	}
 	return values, true
 }

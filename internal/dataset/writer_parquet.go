@@ -72,7 +72,7 @@ type keepOpen struct{ io.Writer }
 // columnType is how a text's column is kept in Parquet: as its feature's type,
 // or else as text.
 func (h *Header) columnType(column int) arrow.DataType {
-	if h.targets == nil || h.targets[column].feature < 0 || h.targets[column].item >= 0 {
+	if h.targets == nil || h.targets[column].feature < 0 {
 		return arrow.BinaryTypes.String
 	}
 	switch h.kinds[column] {
