@@ -40,6 +40,11 @@ type listJobsInput struct {
 	Label []string `query:"label,explode" doc:"name=value; repeatable"`
 }
 
+type retryInput struct {
+	jobInput
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice is one job"`
+}
+
 type cancelInput struct {
 	jobInput
 	Data bool `query:"data" doc:"Delete the data of a finished job, and keep its manifest"`
@@ -78,13 +83,14 @@ func (a *API) registerJobs(h huma.API) {
 		if in.Data {
 			return nil, a.failed(ctx, a.Jobs.Delete(ctx, in.Job))
 		}
-		return nil, a.failed(ctx, a.Jobs.Cancel(ctx, in.Job))
+		_, err := a.Jobs.Cancel(ctx, in.Job, caller(ctx))
+		return nil, a.failed(ctx, err)
 	})
 	huma.Register(h, huma.Operation{
 		OperationID: "retry-job", Method: http.MethodPost, Path: "/v1/jobs/{job}/retry",
 		Summary: "Run only what failed or was rejected, as a new job", Tags: tags, DefaultStatus: http.StatusAccepted,
-	}, func(ctx context.Context, in *jobInput) (*submitOutput, error) {
-		job, err := a.Jobs.Retry(ctx, in.Job, caller(ctx))
+	}, func(ctx context.Context, in *retryInput) (*submitOutput, error) {
+		job, err := a.Jobs.Retry(ctx, in.Job, caller(ctx), in.Key)
 		if err != nil {
 			return nil, a.failed(ctx, err)
 		}
@@ -114,7 +120,7 @@ func (a *API) submitJob(ctx context.Context, in *submitInput) (*submitOutput, er
 		MaxRejected: in.Body.MaxRejected, Labels: in.Body.Labels, By: caller(ctx), IdempotencyKey: in.Key,
 	}
 	if in.DryRun {
-		check, err := a.Jobs.Check(ctx, request)
+		check, err := a.Jobs.DryRun(ctx, request)
 		if err != nil {
 			return nil, a.failed(ctx, err)
 		}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/agent/shims"
+	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/spec"
+)
+
+// initExamples is how many rows of the data become examples.
+const initExamples = 3
+
+type initOptions struct {
+	*global
+	language       string
+	data           string
+	targets        []string
+	summary, owner string
+}
+
+func newInit(g *global) *cobra.Command {
+	o := &initOptions{global: g}
+	command := &cobra.Command{
+		Use:   "init NAME",
+		Short: "Begin a new model, in a folder NAME that passes mm validate as it is",
+		Long: `Begin a new model, in a folder NAME that passes mm validate as it is. With
+--data and --target, its features, predictions and examples come from a file:
+types, what may be null, and the values of texts that recur.`,
+		Args: exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			return o.run(command.Context(), args[0])
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&o.language, "language", "python", "python, r, java or go")
+	flags.StringVar(&o.data, "data", "", "training data: CSV, JSON Lines, Parquet or Excel")
+	flags.StringSliceVar(&o.targets, "target", nil, "the column of --data that the model predicts; repeatable")
+	flags.StringVar(&o.summary, "summary", "", "one sentence: what the model predicts")
+	flags.StringVar(&o.owner, "owner", "", "who answers for the model")
+	return command
+}
+
+func (o *initOptions) run(ctx context.Context, name string) error {
+	if (o.data == "") != (len(o.targets) == 0) {
+		return usageError{errors.New("--data and --target go together: the file, and the column to predict")}
+	}
+	options := spec.InitOptions{
+		Name: name, Language: o.language, Summary: o.summary, Owner: o.owner,
+		JavaWorker: shims.Java(), GoWorker: shims.Go(),
+	}
+	if o.data != "" {
+		if err := o.infer(ctx, &options); err != nil {
+			return err
+		}
+	}
+	files, err := spec.Init(options)
+	if err != nil {
+		return err
+	}
+	if err := writeModel(name, files); err != nil {
+		return err
+	}
+	paths := make([]string, len(files))
+	for i, file := range files {
+		paths[i] = filepath.Join(name, filepath.FromSlash(file.Path))
+	}
+	return o.show(map[string][]string{"files": paths}, func(w io.Writer) {
+		for _, path := range paths {
+			fmt.Fprintln(w, path)
+		}
+		fmt.Fprintf(o.Err, "next: mm validate %s; mm publish %s\n", name, name)
+	})
+}
+
+// infer takes features, predictions and examples from the data.
+func (o *initOptions) infer(ctx context.Context, options *spec.InitOptions) error {
+	source, err := dataset.NewFileSource(o.data)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	input, err := dataset.Sniff(ctx, source, modelmanager.JobInput{Name: filepath.Base(o.data)}, nil)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", o.data, err)
+	}
+	inferred, err := dataset.Infer(ctx, source, input)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", o.data, err)
+	}
+	if !inferred.All {
+		fmt.Fprintf(o.Err, "features are inferred from the first %d rows\n", inferred.Rows)
+	}
+	isTarget := map[string]bool{}
+	for _, target := range o.targets {
+		isTarget[target] = true
+	}
+	var names []string
+	for _, field := range inferred.Fields {
+		names = append(names, field.Name)
+		if isTarget[field.Name] {
+			options.Predictions = append(options.Predictions, field)
+			delete(isTarget, field.Name)
+		} else {
+			options.Features = append(options.Features, field)
+		}
+	}
+	for target := range isTarget {
+		return modelmanager.Errorf(modelmanager.CodeMissingColumn, "%s has no column %q to predict; it has %s", o.data, target, strings.Join(names, ", "))
+	}
+	for _, sample := range inferred.Samples[:min(initExamples, len(inferred.Samples))] {
+		example := spec.Example{Features: map[string]json.RawMessage{}, Predictions: map[string]json.RawMessage{}}
+		for _, field := range inferred.Fields {
+			data, err := json.Marshal(sample[field.Name])
+			if err != nil {
+				return err
+			}
+			if containsField(options.Predictions, field.Name) {
+				example.Predictions[field.Name] = data
+			} else {
+				example.Features[field.Name] = data
+			}
+		}
+		options.Examples = append(options.Examples, example)
+	}
+	return nil
+}
+
+func containsField(fields []modelmanager.Field, name string) bool {
+	for _, field := range fields {
+		if field.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// writeModel writes a new model's files into a folder that must not be there,
+// or be empty: nobody's work is overwritten.
+func writeModel(dir string, files []spec.GeneratedFile) error {
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return modelmanager.Errorf(modelmanager.CodeConflict, "the folder %s is there already, and not empty; choose another name", dir)
+	}
+	for _, file := range files {
+		path := filepath.Join(dir, filepath.FromSlash(file.Path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, file.Data, file.Mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
