@@ -7,7 +7,11 @@ import (
 // column collects one column's values in the layout that Arrow wants, so that
 // they become an array without being copied.
 type column struct {
-	rule   *rule
+	rule *rule
+	// quick is of numbers without rules but their bounds, which are copied here.
+	quick            bool
+	minimum, maximum float64
+
 	length int
 	nulls  int
 	valid  []byte // a bitmap; empty until the first null
@@ -55,7 +59,7 @@ func (r *rule) layout() layout {
 func (c *column) layout() layout { return c.rule.stored }
 
 func newColumn(r *rule) *column {
-	c := &column{rule: r}
+	c := &column{rule: r, quick: r.kind == floatKind && r.plain, minimum: r.minimum, maximum: r.maximum}
 	if r.item != nil {
 		c.child = newColumn(r.item)
 	}

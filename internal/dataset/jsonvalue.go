@@ -58,7 +58,21 @@ func (b *Builder) object(s *scanner) bool {
 			} else {
 				b.seen[column] = b.row
 				b.count++
-				if !b.value(s, column, b.columns[column]) {
+				c := b.columns[column]
+				if first := s.next(); c.quick && (first-'0' <= 9 || first == '-') {
+					// Plain numbers, the commonest features by far.
+					start := s.pos
+					v, ok := s.float()
+					if !ok {
+						return false
+					}
+					if !(v >= c.minimum && v <= c.maximum) {
+						b.putFloat(column, c, v, s.data[start:s.pos])
+					} else {
+						c.floats = append(c.floats, v)
+						c.grown()
+					}
+				} else if !b.value(s, column, c) {
 					return false
 				}
 			}

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"strconv"
@@ -258,6 +259,14 @@ func (s *scanner) float() (float64, bool) {
 	if i < len(data) && data[i] == '.' {
 		i++
 		point := i
+		for len(data)-i >= 8 {
+			chunk := binary.LittleEndian.Uint64(data[i:])
+			if !eightDigits(chunk) {
+				break
+			}
+			mantissa = mantissa*1e8 + valueOfEight(chunk)
+			i += 8
+		}
 		for ; i < len(data); i++ {
 			d := data[i] - '0'
 			if d > 9 {
@@ -282,6 +291,21 @@ func (s *scanner) float() (float64, bool) {
 		v = -v
 	}
 	return v, true
+}
+
+// eightDigits tells whether eight bytes are all decimal digits.
+func eightDigits(chunk uint64) bool {
+	const high = 0xf0f0f0f0f0f0f0f0
+	return chunk&high|(chunk+0x0606060606060606)&high>>4 == 0x3333333333333333
+}
+
+// valueOfEight returns the value of eight digits, the first in the lowest byte:
+// neighbours are joined to pairs, pairs to fours, and those to the whole.
+func valueOfEight(chunk uint64) uint64 {
+	chunk -= 0x3030303030303030
+	chunk = chunk*10 + chunk>>8
+	const pairs = 0x000000ff000000ff
+	return (chunk&pairs*(100+1000000<<32) + chunk>>16&pairs*(1+10000<<32)) >> 32
 }
 
 // exactFloat reads the number at start, whose digits end at i.
