@@ -82,9 +82,9 @@ func (d *differ) other(path string, from, to any) {
 	switch {
 	case before == after:
 	case isNothing(before):
-		d.add(Added, false, path, "%s is new: %s", path, clip(after))
+		d.add(Added, false, path, "the key %s is new: %s", path, clip(after))
 	case isNothing(after):
-		d.add(Removed, false, path, "%s was removed; it was %s", path, clip(before))
+		d.add(Removed, false, path, "the key %s was removed; it was %s", path, clip(before))
 	case len(before)+len(after) <= 160:
 		d.add(Changed, false, path, "%s changed from %s to %s", path, before, after)
 	default:

@@ -58,13 +58,11 @@ func LoadFolder(dir string) (*Folder, error) {
 	l.problems = append(l.problems, problems...)
 	f := &Folder{Spec: s, Root: root}
 	l.layers = append(l.layers, layer{dir: root, name: dir})
-	f.Shared = l.shared(tree, dir)
-	f.Files = l.list()
 	for i := len(l.layers) - 2; i >= 0; i-- {
-		if l.layers[i].under == "" {
-			f.Extends = append(f.Extends, l.layers[i].dir)
-		}
+		f.Extends = append(f.Extends, l.layers[i].dir)
 	}
+	f.Shared = l.shared(tree)
+	f.Files = l.list()
 	if len(l.problems) == 0 {
 		c.folder(f, l)
 		l.problems = append(l.problems, c.problems...)
@@ -222,7 +220,7 @@ func (l *loader) folderAt(n *node, path string) (dir, name string, ok bool) {
 }
 
 // shared finds the shared folders and makes layers of them.
-func (l *loader) shared(tree *node, own string) []string {
+func (l *loader) shared(tree *node) []string {
 	list := tree.get("shared")
 	if list == nil {
 		return nil

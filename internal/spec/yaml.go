@@ -17,7 +17,7 @@ import (
 // What a model.yaml may be at most. A published spec is at most 256 KiB; the
 // file may have comments beside it.
 const (
-	maxFile  = 1 << 20
+	maxFile  = 512 << 10
 	maxDepth = 40     // of nesting; a real file has some six levels
 	maxNodes = 200000 // with aliases written out
 	maxKeys  = 10000  // of one mapping: an example has one for each feature
@@ -56,7 +56,7 @@ func readTree(name string, data []byte) (root *node, problems Problems) {
 }
 
 func tooLarge(name string, size int64) Problem {
-	return place{}.file(name, fmt.Sprintf("the file has %d MiB; a model.yaml has at most 1 MiB", (size+1<<20-1)>>20), "keep data and model files beside it, not in it")
+	return place{}.file(name, fmt.Sprintf("the file has %d KiB; a model.yaml has at most %d KiB", (size+1023)>>10, maxFile>>10), "keep data and model files beside it, not in it")
 }
 
 // decodeText checks that data is text that YAML allows, and takes a byte order
