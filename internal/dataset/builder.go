@@ -286,7 +286,8 @@ func (b *Builder) SetFloat(column int, v float64) {
 	}
 }
 
-// SetString sets a feature to a string; dates and date-times are read as in JSON.
+// SetString sets a feature to a string of valid UTF-8; dates, date-times and
+// integers with format int64 are read as in JSON.
 func (b *Builder) SetString(column int, v []byte) {
 	if !b.first(column) {
 		return
@@ -295,6 +296,12 @@ func (b *Builder) SetString(column int, v []byte) {
 	switch c.rule.kind {
 	case stringKind, dateKind, timeKind:
 		b.putText(column, c, v)
+	case intKind:
+		if c.rule.long {
+			b.longText(column, c, v)
+			return
+		}
+		fallthrough
 	default:
 		b.problem(column, "%s is a string: the feature needs %s", quote(v), c.rule.noun())
 	}

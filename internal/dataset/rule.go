@@ -248,8 +248,8 @@ func (r *rule) setText() error {
 	return nil
 }
 
-// maxArray bounds a list's length, so that one value can't claim all memory.
-const maxArray = 1 << 20
+// maxArray bounds an array's length: the null of a fixed one takes as much memory as its items.
+const maxArray = 1 << 16
 
 func (r *rule) setItems() error {
 	f := r.field
