@@ -183,9 +183,9 @@ func sniffEncoding(ctx context.Context, src Source, head []byte, input *modelman
 			}
 		}
 		switch {
-		case zeros[1] > len(head)/8 && zeros[0] < zeros[1]/8 && isText(head, "utf-16le"):
+		case zeros[1] > len(head)/8 && zeros[0] < zeros[1]/8 && isReadable(head, "utf-16le"):
 			input.Encoding = "utf-16le"
-		case zeros[0] > len(head)/8 && zeros[1] < zeros[0]/8 && isText(head, "utf-16be"):
+		case zeros[0] > len(head)/8 && zeros[1] < zeros[0]/8 && isReadable(head, "utf-16be"):
 			input.Encoding = "utf-16be"
 		case zeros[0]+zeros[1] > len(head)/100+1:
 			return modelmanager.Errorf(modelmanager.CodeInvalidInput,
@@ -204,8 +204,8 @@ func sniffEncoding(ctx context.Context, src Source, head []byte, input *modelman
 	return nil
 }
 
-// isText tells whether bytes read in an encoding have no control characters.
-func isText(head []byte, name string) bool {
+// isReadable tells whether bytes read in an encoding have no control characters.
+func isReadable(head []byte, name string) bool {
 	encoding, err := lookupEncoding(name)
 	if err != nil {
 		return false
