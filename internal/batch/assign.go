@@ -95,7 +95,7 @@ func (s *Service) urls(t *tracker, c *call) shard.URLs {
 		return urls
 	}
 	if one := p.Shards[c.index]; one.Piece != "" {
-		urls.Input, urls.Header = get(one.Piece), whole
+		urls.Input = get(one.Piece)
 	}
 	if only := p.Shards[c.index].Only; only != "" {
 		urls.Rows = get(only)

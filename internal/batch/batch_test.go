@@ -1,8 +1,6 @@
 package batch
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"os"
@@ -57,34 +55,6 @@ func TestJob(t *testing.T) {
 	}
 	if rejected := w.rejected(job.ID); len(rejected) != 0 {
 		t.Error(rejected)
-	}
-}
-
-func TestFormats(t *testing.T) {
-	w := newWorld(t, nil)
-	var zipped bytes.Buffer
-	z := gzip.NewWriter(&zipped)
-	z.Write(csv(250, nil))
-	z.Close()
-	var lines strings.Builder
-	for i := 1; i <= 250; i++ {
-		fmt.Fprintf(&lines, "{\"id\":\"row-%d\",\"x\":%d}\n", i, i)
-	}
-	for name, data := range map[string][]byte{"a.csv.gz": zipped.Bytes(), "a.jsonl": []byte(lines.String()), "a.csv": csv(250, nil)} {
-		for _, format := range []string{"csv", "jsonl"} {
-			t.Run(name+" to "+format, func(t *testing.T) {
-				request := w.request(w.file(name, data))
-				request.Output.Format = format
-				job := w.run(request)
-				if job.State != modelmanager.JobSucceeded || job.Rows.Predicted != 250 {
-					t.Fatalf("%+v", job)
-				}
-				out := w.output(job.ID)
-				if n := strings.Count(out, "\n"); format == "csv" && n != 251 || format == "jsonl" && n != 250 {
-					t.Errorf("%d lines:\n%.300s", n, out)
-				}
-			})
-		}
 	}
 }
 

@@ -267,7 +267,7 @@ func (d *drive) planHere(ctx context.Context) error {
 			if err != nil {
 				return shard.Piece{}, err
 			}
-			return shard.Piece{Key: key, Write: w, Close: w.Close, Abort: w.Abort}, nil
+			return shard.Piece{Key: key, PieceWriter: w}, nil
 		},
 	})
 	if err != nil {

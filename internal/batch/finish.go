@@ -177,7 +177,37 @@ func (s *Service) clean(ctx context.Context, m *Manifest) error {
 			}
 		}
 	}
+	if err := s.cleanPieces(ctx, m.ID); err != nil {
+		return err
+	}
 	return s.config.Bucket.DeletePrefix(ctx, folder(m.ID)+"search/")
+}
+
+// cleanPieces removes pieces of plans that came to nothing. Those of the plan
+// are kept for a retry.
+func (s *Service) cleanPieces(ctx context.Context, id string) error {
+	objects, err := s.config.Bucket.List(ctx, folder(id)+"input/", "", 0)
+	if err != nil || len(objects) == 0 {
+		return err
+	}
+	p, err := s.plan(ctx, id)
+	if err != nil {
+		return err
+	}
+	kept := make(map[string]bool)
+	if p != nil {
+		for _, one := range p.Shards {
+			kept[one.Piece] = true
+		}
+	}
+	for _, object := range objects {
+		if !kept[object.Key] {
+			if err := s.config.Bucket.Delete(ctx, object.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // files returns what the shards of a job have committed, in input order.

@@ -264,7 +264,7 @@ func (v versions) Version(_ context.Context, model string, number int) (modelman
 
 // world is a bucket, with one server at a time over it.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	bucket    *storage.Bucket
 	in        string // folder of an allowed prefix
 	locations *storage.Locations
@@ -280,7 +280,7 @@ type world struct {
 	stop    func()
 }
 
-func newWorld(t *testing.T, change func(*spec.Spec)) *world {
+func newWorld(t testing.TB, change func(*spec.Spec)) *world {
 	t.Helper()
 	s := &spec.Spec{
 		Name: "doubler", Summary: "Twice x.", Owner: "me@example.org", Serve: []modelmanager.Mode{modelmanager.Batch}, Rows: spec.Independent,
@@ -400,6 +400,21 @@ func (w *world) wait(id string) modelmanager.Job {
 		case <-ticker.C:
 		}
 	}
+}
+
+// over returns a channel that is closed when a job has ended.
+func (w *world) over(id string) <-chan struct{} {
+	done := make(chan struct{})
+	service := w.service
+	go func() {
+		defer close(done)
+		events, err := service.Events(w.t.Context(), id)
+		if err == nil {
+			for range events {
+			}
+		}
+	}()
+	return done
 }
 
 func (w *world) run(request Request) modelmanager.Job {

@@ -55,7 +55,7 @@ func TestKilledAttempts(t *testing.T) {
 				if c := kill[n]; c != nil {
 					close(c)
 				}
-				if n%10 == 0 {
+				if n%4 == 0 {
 					select {
 					case restart <- struct{}{}:
 					default:
@@ -71,7 +71,7 @@ func TestKilledAttempts(t *testing.T) {
 			select {
 			case <-restart:
 				w.start()
-			case <-time.After(time.Second):
+			case <-w.over(job.ID):
 			}
 		}
 		job = w.wait(job.ID)

@@ -11,12 +11,17 @@ import (
 	"modelmanager.dev/internal/spec"
 )
 
-// Piece is where a part of an input goes that has to be split.
+// Piece is where a part of an input goes that has to be split. It appears at
+// Close; Abort drops it.
 type Piece struct {
-	Key   string
-	Write io.Writer
-	Close func() error
-	Abort func() // does nothing after Close
+	Key string
+	PieceWriter
+}
+
+// PieceWriter writes a Piece.
+type PieceWriter interface {
+	io.WriteCloser
+	Abort()
 }
 
 // PlanOptions say how to plan.
@@ -54,12 +59,38 @@ func MakePlan(ctx context.Context, src dataset.Source, options PlanOptions) (*Pl
 	for _, slice := range slices {
 		plan.Shards = append(plan.Shards, Shard{Slice: slice})
 	}
+	if dataset.NeedsSplit(input) && rowsPerShard > 0 && len(slices) == 1 && slices[0].Rows > rowsPerShard {
+		if plan.Shards, err = split(ctx, src, plan.Input, rowsPerShard, options); err != nil {
+			return nil, err
+		}
+	}
 	if len(slices) == 0 {
 		// One shard without rows writes an output without rows, header and all.
 		plan.Shards = append(plan.Shards, Shard{Slice: dataset.Whole()})
 	}
 	plan.SHA256, err = digest(ctx, src)
 	return plan, err
+}
+
+// split rewrites an input that can't be read from the middle into a file per shard.
+func split(ctx context.Context, src dataset.Source, input modelmanager.JobInput, rowsPerShard int64, options PlanOptions) ([]Shard, error) {
+	var keys []string
+	slices, err := dataset.Split(ctx, src, input, rowsPerShard, func(index int) (io.WriteCloser, error) {
+		piece, err := options.Piece(ctx, index)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, piece.Key)
+		return piece, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	shards := make([]Shard, len(slices))
+	for i, slice := range slices {
+		shards[i] = Shard{Slice: slice, Piece: keys[i]}
+	}
+	return shards, nil
 }
 
 // OneShard tells whether a model has to see all rows at once.

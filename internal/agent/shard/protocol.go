@@ -44,16 +44,14 @@ type Assignment struct {
 
 // URLs are paths on the server, good until Until; renewing gives new ones.
 type URLs struct {
-	Until    time.Time `json:"until"`
-	Input    string    `json:"input"`            // GET; a shard's piece, if the input was split
-	Header   string    `json:"header,omitempty"` // GET; the whole input, if Input is a piece
-	Rows     string    `json:"rows,omitempty"`   // GET; JSON Lines with the rows wanted
-	Search   string    `json:"search,omitempty"` // GET and PUT share a path, see SearchPut
-	Part     string    `json:"part,omitempty"`   // PUT
-	Rejected string    `json:"rejected,omitempty"`
-	Logs     string    `json:"logs,omitempty"`
-	// SearchPut saves how far the search for guilty rows has come.
-	SearchPut string `json:"search_put,omitempty"`
+	Until     time.Time `json:"until"`
+	Input     string    `json:"input"`            // GET; a shard's piece, if the input was split
+	Rows      string    `json:"rows,omitempty"`   // GET; JSON Lines with the rows wanted
+	Search    string    `json:"search,omitempty"` // GET; how far an earlier attempt's search for guilty rows has come
+	Part      string    `json:"part,omitempty"`   // PUT
+	Rejected  string    `json:"rejected,omitempty"`
+	Logs      string    `json:"logs,omitempty"`
+	SearchPut string    `json:"search_put,omitempty"` // PUT; the same object
 }
 
 // Shard is one part of a plan.

@@ -12,6 +12,20 @@ import (
 	"modelmanager.dev/internal/dataset"
 )
 
+// backOff is what an attempt waits after a failure, doubled with each.
+const backOff = 100 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
 // maxAttempts bounds how often one process begins anew after the server or the
 // network failed it; after that the platform starts another.
 const maxAttempts = 5
@@ -38,7 +52,7 @@ func Run(ctx context.Context, config agent.Config, predictor func(ctx context.Co
 		if !worthwhile(err) {
 			return agent.ExitModelFault, err
 		}
-		if try == maxAttempts || modelmanager.CodeOf(err) == modelmanager.CodeInternal {
+		if !pause(ctx, backOff<<try) || try == maxAttempts || modelmanager.CodeOf(err) == modelmanager.CodeInternal {
 			return agent.ExitStorageFault, err
 		}
 	}
@@ -154,7 +168,7 @@ func (s *session) piece(ctx context.Context, index int) (Piece, error) {
 	if err != nil {
 		return Piece{}, err
 	}
-	return Piece{Key: to.Key, Write: u, Close: u.Close, Abort: u.Abort}, nil
+	return Piece{Key: to.Key, PieceWriter: u}, nil
 }
 
 // progressInterval is the least time between two posts of an attempt's progress.

@@ -142,13 +142,19 @@ func headerSize(options dataset.WriterOptions) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return int64(empty.Len()), w.Close()
+	err = w.Close()
+	return int64(empty.Len()), err
 }
 
 // shardSource opens the shard's rows: a slice of the input, or its own piece.
 func (r *run) shardSource(ctx context.Context) (dataset.Source, modelmanager.JobInput, dataset.Slice, error) {
 	a := &r.assignment
-	src, err := r.input(ctx, func(u *URLs) string { return u.Input })
+	pick := func(u *URLs) string { return u.Input }
+	if a.Shard.Piece != "" {
+		src, err := r.source(ctx, pick)
+		return src, dataset.PieceInput(a.Input), a.Shard.Slice, err
+	}
+	src, err := r.input(ctx, pick)
 	return src, a.Input, a.Shard.Slice, err
 }
 
