@@ -232,7 +232,7 @@ local({
   fault <- tryCatch({
     if (!requireNamespace("jsonlite", quietly = TRUE)) stop("there is no package called 'jsonlite'", call. = FALSE)
     source(path, local = globalenv(), chdir = FALSE)
-    if (!exists(name, envir = globalenv(), mode = "function")) {
+    if (!exists(name, envir = globalenv(), mode = "function", inherits = FALSE)) {
       near <- agrep(name, ls(globalenv()), value = TRUE)
       hint <- if (length(near) > 0L) paste0("; did you mean ", near[[1L]], "?") else ""
       stop(paste0("there is no function ", name, " in it", hint), call. = FALSE)
