@@ -19,7 +19,7 @@ import (
 )
 
 type diffInput struct {
-	modelInput
+	ModelPath
 	From int `query:"from" minimum:"1" required:"true"`
 	To   int `query:"to" minimum:"1" required:"true"`
 }

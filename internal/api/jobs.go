@@ -15,12 +15,13 @@ import (
 	"modelmanager.dev/internal/batch"
 )
 
-type jobInput struct {
+// JobPath names a job.
+type JobPath struct {
 	Job string `path:"job" maxLength:"64" doc:"The job's id"`
 }
 
 type submitInput struct {
-	modelInput
+	ModelPath
 	DryRun bool   `query:"dry_run" doc:"Only look at the input, and say what would go wrong"`
 	Key    string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice is one job"`
 	Body   modelmanager.JobRequest
@@ -34,19 +35,19 @@ type submitOutput struct {
 }
 
 type listJobsInput struct {
-	pageInput
+	PageQuery
 	Model string   `query:"model"`
 	State string   `query:"state" enum:"queued,running,succeeded,failed,cancelled"`
 	Label []string `query:"label,explode" doc:"name=value; repeatable"`
 }
 
 type retryInput struct {
-	jobInput
+	JobPath
 	Key string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice is one job"`
 }
 
 type cancelInput struct {
-	jobInput
+	JobPath
 	Data bool `query:"data" doc:"Delete the data of a finished job, and keep its manifest"`
 }
 
@@ -69,7 +70,7 @@ func (a *API) registerJobs(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "get-job", Method: http.MethodGet, Path: "/v1/jobs/{job}",
 		Summary: "Show a job", Tags: tags,
-	}, func(ctx context.Context, in *jobInput) (*body[modelmanager.Job], error) {
+	}, func(ctx context.Context, in *JobPath) (*body[modelmanager.Job], error) {
 		job, err := a.Jobs.Get(ctx, in.Job)
 		if err != nil {
 			return nil, a.failed(ctx, err)

@@ -14,14 +14,15 @@ import (
 	"modelmanager.dev/internal/registry"
 )
 
-// pageInput asks for a page of a list.
-type pageInput struct {
+// PageQuery asks for a page of a list.
+type PageQuery struct {
 	Limit     int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"At most so many"`
 	PageToken string `query:"page_token" doc:"next_page_token of the page before"`
 }
 
-// modelInput names a model.
-type modelInput struct {
+// ModelPath names a model. It is exported for huma, which fills in exported
+// fields alone.
+type ModelPath struct {
 	Model string `path:"model" maxLength:"40" doc:"The model's name"`
 }
 
@@ -31,7 +32,7 @@ type body[T any] struct{ Body T }
 func answer[T any](value T) *body[T] { return &body[T]{Body: value} }
 
 type listModelsInput struct {
-	pageInput
+	PageQuery
 	Text    string   `query:"q" doc:"Words, all of which must occur in the name, summary, owner or labels"`
 	Owner   string   `query:"owner"`
 	Label   []string `query:"label,explode" doc:"name=value; repeatable"`
@@ -78,7 +79,7 @@ func (a *API) listModels(ctx context.Context, in *listModelsInput) (*body[modelm
 	return answer(list), nil
 }
 
-func (a *API) getModel(ctx context.Context, in *modelInput) (*body[modelmanager.ModelInfo], error) {
+func (a *API) getModel(ctx context.Context, in *ModelPath) (*body[modelmanager.ModelInfo], error) {
 	model, err := a.Registry.Get(ctx, in.Model)
 	if err != nil && modelmanager.CodeOf(err) != modelmanager.CodeRetired {
 		return nil, a.failed(ctx, err)
@@ -131,7 +132,7 @@ func (a *API) modelHealth(model modelmanager.Model) modelmanager.Health {
 }
 
 type retireInput struct {
-	modelInput
+	ModelPath
 	Reason string `query:"reason" maxLength:"1000" doc:"Why, for the history"`
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 type setTrafficInput struct {
-	modelInput
+	ModelPath
 	Body struct {
 		Versions []modelmanager.Share `json:"versions" minItems:"1"`
 		Shadow   int                  `json:"shadow,omitempty" minimum:"0"`
@@ -23,7 +23,7 @@ type setTrafficInput struct {
 }
 
 type rollbackInput struct {
-	modelInput
+	ModelPath
 	Body modelmanager.RollbackRequest `required:"false"`
 }
 
@@ -31,7 +31,7 @@ func (a *API) registerTraffic(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "get-traffic", Method: http.MethodGet, Path: "/v1/models/{model}/traffic",
 		Summary: "Which versions answer", Tags: []string{"traffic"},
-	}, func(ctx context.Context, in *modelInput) (*body[modelmanager.Traffic], error) {
+	}, func(ctx context.Context, in *ModelPath) (*body[modelmanager.Traffic], error) {
 		model, err := a.Registry.Get(ctx, in.Model)
 		if err != nil {
 			return nil, a.failed(ctx, err)
@@ -52,7 +52,7 @@ func (a *API) registerTraffic(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "traffic-history", Method: http.MethodGet, Path: "/v1/models/{model}/traffic/history",
 		Summary: "The last 20 settings: who, when, why", Tags: []string{"traffic"},
-	}, func(ctx context.Context, in *modelInput) (*body[modelmanager.TrafficHistory], error) {
+	}, func(ctx context.Context, in *ModelPath) (*body[modelmanager.TrafficHistory], error) {
 		model, err := a.Registry.Get(ctx, in.Model)
 		if err != nil && modelmanager.CodeOf(err) != modelmanager.CodeRetired {
 			return nil, a.failed(ctx, err)

@@ -16,18 +16,19 @@ import (
 	"modelmanager.dev/internal/spec"
 )
 
-type versionInput struct {
-	modelInput
+// VersionPath names a version.
+type VersionPath struct {
+	ModelPath
 	Version int `path:"version" minimum:"1"`
 }
 
 type listVersionsInput struct {
-	modelInput
-	pageInput
+	ModelPath
+	PageQuery
 }
 
 type publishInput struct {
-	modelInput
+	ModelPath
 	Key  string `header:"Idempotency-Key" maxLength:"200"`
 	Body modelmanager.PublishRequest
 }
@@ -83,7 +84,7 @@ func (a *API) listVersions(ctx context.Context, in *listVersionsInput) (*body[mo
 	return answer(list), nil
 }
 
-func (a *API) getVersion(ctx context.Context, in *versionInput) (*body[modelmanager.VersionInfo], error) {
+func (a *API) getVersion(ctx context.Context, in *VersionPath) (*body[modelmanager.VersionInfo], error) {
 	model, err := a.Registry.Get(ctx, in.Model)
 	if err != nil && modelmanager.CodeOf(err) != modelmanager.CodeRetired {
 		return nil, a.failed(ctx, err)
