@@ -17,6 +17,8 @@ type Builder struct {
 	index   map[string]int
 	extra   func(key, value []byte)
 
+	extraSeen map[string]*uint64 // of keys handed to extra, the last row that had them
+
 	rows     int      // rows that passed
 	row      uint64   // number of the row in progress, from 1
 	seen     []uint64 // per column, the last row that set it
@@ -88,7 +90,9 @@ func (b *Builder) Rename(keys map[string]string) {
 
 // PassExtra makes SetJSON hand keys that are no feature's to pass, with their
 // values as JSON, instead of refusing the row. Both are valid only during the call.
-func (b *Builder) PassExtra(pass func(key, value []byte)) { b.extra = pass }
+func (b *Builder) PassExtra(pass func(key, value []byte)) {
+	b.extra, b.extraSeen = pass, make(map[string]*uint64)
+}
 
 // Rows returns how many rows have passed since the last Record.
 func (b *Builder) Rows() int { return b.rows }

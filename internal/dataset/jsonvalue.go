@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -94,6 +95,7 @@ func (b *Builder) object(s *scanner) bool {
 // key reads a key that is not the expected one, with its colon. Column is −1
 // if it is no feature's; then its value has been read too.
 func (b *Builder) key(s *scanner) (column int, ok bool) {
+	opening := s.pos
 	text, ok := s.text()
 	if !ok {
 		return 0, false
@@ -101,7 +103,12 @@ func (b *Builder) key(s *scanner) (column int, ok bool) {
 	if column, known := b.index[string(text)]; known {
 		return column, s.token(':')
 	}
-	name := string(text)
+	if b.extra == nil {
+		return -1, b.unknown(s, string(text))
+	}
+	if len(text) != s.pos-opening-len(`""`) {
+		text = bytes.Clone(text) // it held escapes, and reading the value may reuse its memory
+	}
 	if !s.token(':') {
 		return 0, false
 	}
@@ -110,16 +117,46 @@ func (b *Builder) key(s *scanner) (column int, ok bool) {
 	if !s.skip(2) {
 		return 0, false
 	}
-	if b.extra != nil {
-		b.extra([]byte(name), s.data[start:s.pos])
+	if b.extraTwice(text) {
+		b.rowProblem(shorten(string(text)), "is there twice in one row")
 		return -1, true
+	}
+	b.extra(text, s.data[start:s.pos])
+	return -1, true
+}
+
+// extraTwice notes that the row has a key that is no feature's, and tells
+// whether it has it for the second time.
+func (b *Builder) extraTwice(key []byte) bool {
+	const most = 10_000 // keys remembered; rows with ever new ones must not fill the memory
+	last, known := b.extraSeen[string(key)]
+	if !known {
+		if len(b.extraSeen) >= most {
+			for key, row := range b.extraSeen {
+				if *row != b.row {
+					delete(b.extraSeen, key)
+				}
+			}
+		}
+		last = new(uint64)
+		b.extraSeen[string(key)] = last
+	}
+	twice := *last == b.row
+	*last = b.row
+	return twice
+}
+
+// unknown refuses a key that is no feature's, and reads its value.
+func (b *Builder) unknown(s *scanner, name string) bool {
+	if !s.token(':') || !s.skip(2) {
+		return false
 	}
 	message := "is no feature of this model"
 	if near := b.nearestKey(name); near != "" {
 		message += ": did you mean " + near + "?"
 	}
 	b.rowProblem(shorten(name), message)
-	return -1, true
+	return true
 }
 
 func (b *Builder) nearestKey(name string) string {

@@ -182,6 +182,13 @@ func TestRenamedAndExtraKeys(t *testing.T) {
 	if got := string(s.AppendRow(nil, b.Record(), 0)); got != `{"net_worth":5,"x":1}` {
 		t.Error(got)
 	}
+	b.SetJSON([]byte(`{"Net worth": 5, "x": 1, "\u0069d": "\u0062", "id": 2}`))
+	if problems := b.EndRow(RefuseAbsent); len(problems) != 1 || problems[0].Feature != "id" {
+		t.Fatal(problems)
+	}
+	if !strings.HasSuffix(extra, `;id="\u0062";`) {
+		t.Error(extra)
+	}
 	b.SetJSON([]byte(`{"Net worth": 5, "x": `))
 	if problems := b.EndRow(RefuseAbsent); len(problems) != 1 || problems[0].Column != -1 {
 		t.Error(problems)
