@@ -230,8 +230,12 @@ func (d *drive) makePlan(ctx context.Context) (*end, error) {
 	if err := d.unchanged(ctx, d.t.record.Source); err != nil {
 		return nil, err
 	}
-	if d.t.record.Retry {
-		return nil, d.planRetry(ctx)
+	earlier, err := d.earlierPlan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if earlier != nil {
+		return nil, d.planRetry(ctx, earlier)
 	}
 	if d.t.record.Source.Size <= d.config.PlanHere {
 		return nil, d.planHere(ctx)

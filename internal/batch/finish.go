@@ -3,7 +3,6 @@ package batch
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -94,44 +93,6 @@ func (d *drive) manifest(end *end) *Manifest {
 		}
 	}
 	return m
-}
-
-// deliver copies the parts to where the job wants its output. A reader that
-// waits for _SUCCESS sees all of them.
-func (d *drive) deliver(ctx context.Context, m *Manifest) error {
-	base := strings.TrimSuffix(m.Output.URI, "/")
-	for i, part := range m.Parts {
-		uri := fmt.Sprintf("%s/part-%05d.%s", base, i, m.Output.Format)
-		if err := d.copyOut(ctx, part.Key, uri); err != nil {
-			return err
-		}
-	}
-	bucket, key, err := d.config.Locations.Resolve(base + "/_SUCCESS")
-	if err != nil {
-		return err
-	}
-	return bucket.WriteAll(ctx, key, nil)
-}
-
-func (d *drive) copyOut(ctx context.Context, from, uri string) error {
-	bucket, key, err := d.config.Locations.Resolve(uri)
-	if err != nil {
-		return err
-	}
-	r, err := d.config.Bucket.Read(ctx, from, 0, -1)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	w, err := bucket.Write(ctx, key)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if _, err := io.Copy(w, r); err != nil {
-		return modelmanager.Errorf(modelmanager.CodeStorage, "writing %s: %w", uri, err)
-	}
-	return w.Close()
 }
 
 // close moves a finished job into the history, and removes what only its run

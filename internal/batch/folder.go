@@ -17,7 +17,6 @@ type record struct {
 	Digest      string           `json:"digest"`
 	Source      source           `json:"source"`
 	Fingerprint string           `json:"fingerprint"` // of what was asked, for Idempotency-Key
-	Retry       bool             `json:"retry,omitempty"`
 }
 
 // source is where a job's input is, and what it was when the job was accepted.

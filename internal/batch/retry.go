@@ -29,6 +29,10 @@ func (s *Service) Retry(ctx context.Context, id, by, idempotencyKey string) (mod
 		Model: old.Model, Version: old.Version, Input: r.Job.Input, Output: r.Job.Output,
 		MaxRejected: old.MaxRejected, Labels: old.Labels, By: by, IdempotencyKey: idempotencyKey, RetryOf: id,
 	}
+	if request.Output.URI != "" {
+		// Beside what is there, or may come: it is only some of the rows.
+		request.Output.URI = within(request.Output.URI, "retry-of-"+id)
+	}
 	if idempotencyKey != "" {
 		first, err := s.claimed(ctx, request, fingerprint(request))
 		if err != nil {
@@ -42,12 +46,15 @@ func (s *Service) Retry(ctx context.Context, id, by, idempotencyKey string) (mod
 	if err != nil {
 		return old, err
 	}
-	if p != nil {
+	if p != nil && old.State != modelmanager.JobCancelled {
 		if err := s.unchanged(ctx, r.Source); err != nil {
 			return old, err
 		}
 		wanted, err := s.wanted(ctx, id, p)
 		if err != nil {
+			return old, err
+		}
+		if err := s.readable(ctx, id, wanted); err != nil {
 			return old, err
 		}
 		if len(wanted) == 0 {
@@ -71,14 +78,8 @@ func (s *Service) wanted(ctx context.Context, id string, p *plan) ([]leftover, e
 		return nil, err
 	}
 	done := make(map[int]*shardRecord, len(records))
-	m, err := s.manifest(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if m == nil || m.State != modelmanager.JobCancelled { // a cancelled job has no results
-		for _, r := range records {
-			done[r.Index] = r
-		}
+	for _, r := range records {
+		done[r.Index] = r
 	}
 	var wanted []leftover
 	for i, one := range p.Shards {
@@ -94,16 +95,37 @@ func (s *Service) wanted(ctx context.Context, id string, p *plan) ([]leftover, e
 	return wanted, nil
 }
 
+// readable fails if what a retry needs of a job was deleted.
+func (s *Service) readable(ctx context.Context, id string, wanted []leftover) error {
+	for _, w := range wanted {
+		for _, key := range []string{w.rejected, w.old.Only, w.old.Piece} {
+			if key == "" {
+				continue
+			}
+			if _, err := s.config.Bucket.Stat(ctx, key); err != nil {
+				return deleted(id, err)
+			}
+		}
+	}
+	return nil
+}
+
+// earlierPlan returns the plan of the job that this one retries, nil if it has
+// none, or was cancelled: then its pieces are gone, and all rows are wanted.
+func (d *drive) earlierPlan(ctx context.Context) (*plan, error) {
+	if d.t.record.Job.RetryOf == "" {
+		return nil, nil
+	}
+	m, err := d.Service.manifest(ctx, d.t.record.Job.RetryOf)
+	if err != nil || m == nil || m.State == modelmanager.JobCancelled {
+		return nil, err
+	}
+	return d.plan(ctx, d.t.record.Job.RetryOf)
+}
+
 // planRetry makes the plan of a retry from that of the job before it, without
 // reading the input.
-func (d *drive) planRetry(ctx context.Context) error {
-	before, err := d.plan(ctx, d.t.record.Job.RetryOf)
-	if err != nil {
-		return err
-	}
-	if before == nil { // that one never got as far
-		return d.planHere(ctx)
-	}
+func (d *drive) planRetry(ctx context.Context, before *plan) error {
 	wanted, err := d.wanted(ctx, d.t.record.Job.RetryOf, before)
 	if err != nil {
 		return err

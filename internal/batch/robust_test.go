@@ -411,7 +411,9 @@ func TestOutputURI(t *testing.T) {
 	for _, o := range objects {
 		keys = append(keys, o.Key)
 	}
-	want := []string{"today/_SUCCESS", "today/part-00000.csv", "today/part-00001.csv", "today/part-00002.csv"}
+	_, err = w.service.Submit(t.Context(), request)
+	wantCode(t, err, modelmanager.CodeConflict)
+	want := []string{"today/_JOB", "today/_SUCCESS", "today/part-00000.csv", "today/part-00001.csv", "today/part-00002.csv"}
 	if diff := cmp.Diff(want, keys); diff != "" {
 		t.Error(diff)
 	}

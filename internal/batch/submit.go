@@ -60,10 +60,8 @@ func (s *Service) Submit(ctx context.Context, request Request) (modelmanager.Job
 		}
 		// It was claimed, and never accepted: go on in its place.
 	}
-	if uri := request.Output.URI; uri != "" {
-		if _, _, err := s.config.Locations.Resolve(strings.TrimSuffix(uri, "/") + "/_SUCCESS"); err != nil {
-			return modelmanager.Job{}, err
-		}
+	if err := s.vacant(ctx, request.Output.URI); err != nil {
+		return modelmanager.Job{}, err
 	}
 	src, err := s.find(ctx, &request.Input)
 	if err != nil {
@@ -73,7 +71,7 @@ func (s *Service) Submit(ctx context.Context, request Request) (modelmanager.Job
 	if err != nil {
 		return modelmanager.Job{}, err
 	}
-	r := record{Digest: version.Digest, Source: src, Fingerprint: print, Retry: request.RetryOf != "", Job: modelmanager.Job{
+	r := record{Digest: version.Digest, Source: src, Fingerprint: print, Job: modelmanager.Job{
 		ID: id, Model: request.Model, Version: version.Number, State: modelmanager.JobQueued, Created: s.now().UTC(),
 		Input: request.Input, Output: request.Output, Labels: request.Labels, By: request.By,
 		RetryOf: request.RetryOf, MaxRejected: request.MaxRejected,
