@@ -70,14 +70,10 @@ func (m *model) standardise() {
 }
 
 // predict answers a row: the species with most votes, and each one's share.
-func (m *model) predict(row map[string]any) (map[string]any, error) {
+func (m *model) predict(row map[string]any) map[string]any {
 	var flower [4]float64
 	for i, name := range features {
-		v, ok := row[name].(float64)
-		if !ok {
-			return nil, fmt.Errorf("%s is %v, not a number", name, row[name])
-		}
-		flower[i] = (v - m.mean[i]) / m.scale[i]
+		flower[i] = (row[name].(float64) - m.mean[i]) / m.scale[i]
 	}
 	nearest := make([]int, len(m.points))
 	distance := make([]float64, len(m.points))
@@ -99,16 +95,20 @@ func (m *model) predict(row map[string]any) (map[string]any, error) {
 		}
 		shares[i] = math.Min(share, 1) // nine ninths add up to a little more
 	}
-	return map[string]any{"species": species[best], "probability": shares}, nil
+	return map[string]any{"species": species[best], "probability": shares}
 }
 
 func main() {
 	m, err := load()
-	if err == nil {
-		err = serve(m.predict)
-	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "iris:", err)
 		os.Exit(1)
 	}
+	Serve(func(rows []map[string]any, _ map[string]any) ([]map[string]any, error) {
+		answers := make([]map[string]any, len(rows))
+		for i, row := range rows {
+			answers[i] = m.predict(row)
+		}
+		return answers, nil
+	})
 }

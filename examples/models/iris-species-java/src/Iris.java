@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /** Names the species of an iris by the coefficients that train.py wrote. */
 public final class Iris {
@@ -33,7 +34,7 @@ public final class Iris {
             double[] w = weights.get(k);
             score[k] = w[0];
             for (int i = 0; i < features.size(); i++) {
-                score[k] += w[i + 1] * ((Number) row.get(features.get(i))).doubleValue();
+                score[k] += w[i + 1] * (Double) row.get(features.get(i));
             }
             if (score[k] > score[best]) {
                 best = k;
@@ -55,6 +56,6 @@ public final class Iris {
 
     public static void main(String[] args) throws IOException {
         Iris model = new Iris(Path.of("coefficients.csv"));
-        Worker.serve(model::predict);
+        ModelWorker.run(rows -> rows.stream().map(model::predict).collect(Collectors.toList()));
     }
 }
