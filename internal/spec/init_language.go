@@ -109,7 +109,8 @@ run:
   command: [java, -XX:+UseSerialGC, -XX:TieredStopAtLevel=1, -cp, classes, Model]
 `)
 	var text strings.Builder
-	text.WriteString(`import java.util.LinkedHashMap;
+	text.WriteString(`import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -123,10 +124,18 @@ import java.util.Map;
 public class Model {
     public static void main(String[] args) throws Exception {
         // Load the model here: once, before the first row.
-        ModelWorker.run(Model::predict);
+        ModelWorker.run(rows -> predict(rows));
     }
 
-    /** Returns a prediction for one row; an exception refuses the row. */
+    /** Returns a prediction for every row, in the same order; null refuses a row. */
+    static List<Map<String, Object>> predict(List<Map<String, Object>> rows) {
+        List<Map<String, Object>> answers = new ArrayList<>();
+        for (Map<String, Object> row : rows) {
+            answers.add(predict(row));
+        }
+        return answers;
+    }
+
     static Map<String, Object> predict(Map<String, Object> row) {
         Map<String, Object> answer = new LinkedHashMap<>();
 `)
@@ -140,18 +149,14 @@ public class Model {
     static final Map<String, Double> COUNTRIES = Map.of("at", 0.0, "ch", 0.3, "de", 0.1);
 }
 `)
-		g.add("Model.java", strings.Replace(text.String(), "import java.util.List;\n", "", 1))
+		g.add("Model.java", text.String())
 	} else {
-		lists := ""
 		for i := range g.Predictions {
 			value := literal(typical(&g.Predictions[i]), javaWords)
-			if strings.Contains(value, "List.") {
-				lists = "import java.util.List;\n"
-			}
 			fmt.Fprintf(&text, "        answer.put(%s, %s);\n", jsonText(g.Predictions[i].Name), value)
 		}
 		text.WriteString("        return answer;\n    }\n}\n")
-		g.add("Model.java", strings.Replace(text.String(), "import java.util.List;\n", lists, 1))
+		g.add("Model.java", text.String())
 	}
 	g.worker("ModelWorker.java", g.JavaWorker)
 	g.add(".gitignore", "classes/\n")
@@ -174,13 +179,21 @@ var countries = map[string]float64{"at": 0, "ch": 0.3, "de": 0.1}
 
 func main() {
 	// Load the model here: once, before the first row.
-	Run(predict)
+	Serve(predict)
 }
 
-// predict returns a prediction for one row; an error refuses the row.
-func predict(row map[string]any) (map[string]any, error) {
-	score := -2 + 0.004*row["amount"].(float64) + countries[row["country"].(string)]
-	return map[string]any{"probability": 1 / (1 + math.Exp(-score))}, nil
+// predict returns a prediction for every row, in the same order; nil refuses a row.
+func predict(rows []map[string]any, params map[string]any) ([]map[string]any, error) {
+	answers := make([]map[string]any, len(rows))
+	for i, row := range rows {
+		answers[i] = score(row)
+	}
+	return answers, nil
+}
+
+func score(row map[string]any) map[string]any {
+	z := -2 + 0.004*row["amount"].(float64) + countries[row["country"].(string)]
+	return map[string]any{"probability": 1 / (1 + math.Exp(-z))}
 }
 `)
 	} else {
@@ -189,17 +202,25 @@ package main
 
 func main() {
 	// Load the model here: once, before the first row.
-	Run(predict)
+	Serve(predict)
 }
 
-// predict returns a prediction for one row; an error refuses the row.
-func predict(row map[string]any) (map[string]any, error) {
+// predict returns a prediction for every row, in the same order; nil refuses a row.
+func predict(rows []map[string]any, params map[string]any) ([]map[string]any, error) {
+	answers := make([]map[string]any, len(rows))
+	for i, row := range rows {
+		answers[i] = score(row)
+	}
+	return answers, nil
+}
+
+func score(row map[string]any) map[string]any {
 	return map[string]any{
 `)
 		for i := range g.Predictions {
 			fmt.Fprintf(&text, "\t\t%s: %s,\n", jsonText(g.Predictions[i].Name), literal(typical(&g.Predictions[i]), goWords))
 		}
-		text.WriteString("\t}, nil\n}\n")
+		text.WriteString("\t}\n}\n")
 	}
 	g.add("main.go", text.String())
 	g.add("go.mod", "module "+g.Name+"\n\ngo 1.21\n")

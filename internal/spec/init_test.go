@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"modelmanager.dev"
@@ -56,8 +57,8 @@ func TestInit(t *testing.T) {
 			t.Run(name+" "+language, func(t *testing.T) {
 				opts := opts
 				opts.Language = language
-				opts.JavaWorker = []byte(javaStandIn)
-				opts.GoWorker = []byte(goStandIn)
+				opts.JavaWorker = library(t, "java/ModelWorker.java")
+				opts.GoWorker = library(t, "go/worker.go.txt")
 				files, err := Init(opts)
 				if err != nil {
 					t.Fatal(err)
@@ -85,24 +86,6 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// The worker libraries have tests of their own; these have their functions.
-const (
-	javaStandIn = `import java.util.Map;
-import java.util.function.Function;
-class ModelWorker {
-    static void run(Function<Map<String, Object>, Map<String, Object>> predict) { System.out.println(predict.apply(Map.of("amount", 120.0, "country", "at"))); }
-}
-`
-	goStandIn = `package main
-
-import "fmt"
-
-func Run(predict func(map[string]any) (map[string]any, error)) {
-	fmt.Println(predict(map[string]any{"amount": 120.0, "country": "at"}))
-}
-`
-)
-
 func runGenerated(t *testing.T, dir, language string, s *Spec) {
 	t.Helper()
 	commands := map[string][][]string{
@@ -122,9 +105,45 @@ func runGenerated(t *testing.T, dir, language string, s *Spec) {
 		command := exec.CommandContext(t.Context(), words[0], words[1:]...)
 		command.Dir = dir
 		command.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "PYTHONDONTWRITEBYTECODE=1")
+		answers := converse(t, command)
 		if output, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", words, err, output)
 		}
+		if text := answers(); language != "python" && language != "r" && &words[0] == &commands[len(commands)-1][0] && !strings.Contains(text, `"predictions":[{`) {
+			t.Errorf("%v answered %s", words, text)
+		}
+	}
+}
+
+func library(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "agent", "shims", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// converse gives a command the worker's two descriptors, with a request for one
+// row waiting; the result reads what it answered, once it has run.
+func converse(t *testing.T, command *exec.Cmd) func() string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "requests"), `{"format": "rows", "features": [], "predictions": [], "params": {}}`+"\n"+
+		`{"id": 1, "rows": [{"amount": 120.0, "country": "at"}]}`+"\n")
+	requests, err := os.Open(filepath.Join(dir, "requests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := os.Create(filepath.Join(dir, "answers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { requests.Close(); answers.Close() })
+	command.ExtraFiles = []*os.File{requests, answers}
+	return func() string {
+		data, _ := os.ReadFile(filepath.Join(dir, "answers"))
+		return string(data)
 	}
 }
 
