@@ -95,8 +95,12 @@ func (r *record) Columns() []arrow.Array {
 		columns := r.finished()
 		n := len(columns)
 		// One allocation of each kind for the usual, flat columns.
+		buffers := n
+		for i := range columns {
+			buffers += bit(columns[i].valid != nil)
+		}
 		m := &arrayMaker{
-			buffers:  make([]memory.Buffer, 0, 2*n),
+			buffers:  make([]memory.Buffer, 0, buffers),
 			pointers: make([]*memory.Buffer, 0, 2*n),
 			data:     make([]array.Data, 0, n),
 		}
