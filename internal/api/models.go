@@ -128,6 +128,9 @@ func (a *API) modelHealth(model modelmanager.Model) modelmanager.Health {
 			worst = health
 		}
 	}
+	if _, reason, pending := a.Gateway.Pending(model.Name); pending && reason != "" && worst.State == modelmanager.Starting {
+		worst.Reason = reason // which says, too, who answers meanwhile
+	}
 	return worst
 }
 

@@ -120,7 +120,7 @@ func reverse(rows arrow.RecordBatch) (arrow.RecordBatch, error) {
 // Text is the report for people.
 func (r *Report) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: started in %s, %d examples\n", r.Model, durationText(r.Start), len(r.Examples))
+	fmt.Fprintf(&b, "%s: started in %s; its examples:\n", r.Model, durationText(r.Start))
 	for _, example := range r.Examples {
 		if example.Problem != "" {
 			fmt.Fprintf(&b, "  ✗ %s: %s\n", example.Name, example.Problem)

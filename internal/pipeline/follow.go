@@ -216,8 +216,8 @@ func stampOf(dir string) string {
 		for _, file := range folder.Files {
 			add(file.Source)
 		}
-		for _, path := range folder.Specs {
-			add(path)
+		for _, dir := range append([]string{folder.Root}, folder.Extends...) {
+			add(filepath.Join(dir, "model.yaml"))
 		}
 		return b.String()
 	}

@@ -61,10 +61,6 @@ type Validator struct {
 func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) (*Report, error) {
 	s := p.Spec
 	report := &Report{Model: s.Name}
-	if s.Run.Job != nil {
-		// A job reads and writes whole files; it is asked in batch alone.
-		options.say("%s is batch only: its examples run together", s.Name)
-	}
 	begin := time.Now()
 	built, err := v.Environments.Prepare(ctx, environment.Need{Spec: s, Dir: p.Dir}, options.Progress)
 	if err != nil {
@@ -104,7 +100,7 @@ func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) 
 	report.Start = spec.Duration(time.Since(begin).Round(time.Millisecond))
 
 	run := examplesRun{spec: s, predictions: predictions, predictor: predictor}
-	options.say("running %d examples", len(s.Examples))
+	options.say("running its examples: %d", len(s.Examples))
 	if err := run.all(ctx, request.Record, report); err != nil {
 		return nil, err
 	}
@@ -113,26 +109,15 @@ func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) 
 
 // startWorker starts a worker and waits until it has loaded; the reason why it
 // can't be is the error.
-func startWorker(ctx context.Context, options worker.Options) (*worker.Supervisor, error) {
-	supervisor := worker.NewSupervisor(options)
-	for {
-		changed := supervisor.Changed()
-		state := supervisor.State()
-		if state.Ready {
-			return supervisor, nil
-		}
-		err := ctx.Err()
-		if state.Failed {
-			err = modelmanager.Errorf(modelmanager.CodeModelError, "validating %s: %s", options.Model, state.Reason)
-		}
-		if err != nil {
-			return nil, errors.Join(err, supervisor.Close())
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
+func startWorker(ctx context.Context, options worker.Options) (worker.Predictor, error) {
+	if options.Spec.Run.Job != nil {
+		return worker.NewJob(options), nil
 	}
+	supervisor := worker.NewSupervisor(options)
+	if err := supervisor.WaitReady(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("validating %s: %w", options.Model, err), supervisor.Close())
+	}
+	return supervisor, nil
 }
 
 // decodeExamples checks the examples as requests are checked.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -183,18 +184,25 @@ func stop(ts *testscript.TestScript, negated bool, args []string) {
 	}
 }
 
-// await runs a command until it succeeds (with !: until it fails), for at most
-// two minutes; its last output is kept for the script.
+// await PATTERN COMMAND… runs a command until it succeeds with an output that
+// matches, for at most two minutes.
 func await(ts *testscript.TestScript, negated bool, args []string) {
+	if negated || len(args) < 2 {
+		ts.Fatalf("usage: await PATTERN COMMAND…")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
 	deadline := time.Now().Add(2 * time.Minute)
 	for {
-		err := ts.Exec(args[0], args[1:]...)
-		if (err == nil) != negated {
+		err := ts.Exec(args[1], args[2:]...)
+		output := ts.ReadFile("stdout")
+		if err == nil && pattern.MatchString(output) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("still not after two minutes: %s", strings.Join(args, " "))
+			ts.Fatalf("after two minutes %s still doesn't answer %s but (%v):\n%s%s",
+				strings.Join(args[1:], " "), args[0], err, output, ts.ReadFile("stderr"))
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
