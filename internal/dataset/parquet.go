@@ -90,7 +90,9 @@ func (o opening) openParquet() (_ *Header, _ batchSource, err error) {
 }
 
 func (s *parquetSource) open(o opening) error {
-	arrows, err := pqarrow.NewFileReader(s.file, pqarrow.ArrowReadProperties{BatchSize: int64(o.opts.BatchRows)}, memory.DefaultAllocator)
+	arrows, err := pqarrow.NewFileReader(s.file, pqarrow.ArrowReadProperties{
+		BatchSize: int64(o.opts.BatchRows), Parallel: o.opts.Parallel > 1,
+	}, memory.DefaultAllocator)
 	if err != nil {
 		return parquetError(err)
 	}

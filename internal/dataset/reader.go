@@ -18,7 +18,7 @@ const maxBatchBytes = 64 << 20
 // ReaderOptions say how a Reader hands rows over.
 type ReaderOptions struct {
 	BatchRows int // rows of a Batch at the most; 0: 10,000
-	Parallel  int // goroutines that decode a text; 0 and 1: the caller's own alone
+	Parallel  int // goroutines that decode; 0 and 1: the caller's own alone
 }
 
 // Batch is some rows of a file, in its order.

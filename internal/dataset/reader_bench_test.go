@@ -182,5 +182,6 @@ func BenchmarkReadParquet(b *testing.B) {
 	if err := w.Close(); err != nil {
 		b.Fatal(err)
 	}
-	benchRead(b, out.Bytes(), modelmanager.JobInput{}, ReaderOptions{})
+	b.Run("one", func(b *testing.B) { benchRead(b, out.Bytes(), modelmanager.JobInput{}, ReaderOptions{}) })
+	b.Run("two", func(b *testing.B) { benchRead(b, out.Bytes(), modelmanager.JobInput{}, ReaderOptions{Parallel: 2}) })
 }

@@ -53,12 +53,17 @@ func newParquetWriter(out io.Writer, w *Writer) (_ *parquetWriter, err error) {
 }
 
 func newParquetFile(out io.Writer, schema *arrow.Schema) (*pqarrow.FileWriter, error) {
-	properties := parquet.NewWriterProperties(
+	options := []parquet.WriterProperty{
 		parquet.WithCompression(compress.Codecs.Snappy),
 		parquet.WithMaxRowGroupLength(parquetGroup),
 		parquet.WithCreatedBy("Model Manager"),
-	)
-	file, err := pqarrow.NewFileWriter(schema, keepOpen{out}, properties, pqarrow.DefaultWriterProps())
+	}
+	for _, field := range schema.Fields() {
+		if arrow.IsFloating(field.Type.ID()) { // they hardly ever recur
+			options = append(options, parquet.WithDictionaryFor(field.Name, false))
+		}
+	}
+	file, err := pqarrow.NewFileWriter(schema, keepOpen{out}, parquet.NewWriterProperties(options...), pqarrow.DefaultWriterProps())
 	if err != nil {
 		return nil, modelmanager.Errorf(modelmanager.CodeInvalidInput,
 			"writing Parquet: %w; set output.format to jsonl", err)
