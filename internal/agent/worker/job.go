@@ -133,7 +133,7 @@ func (j *Job) run(ctx context.Context, input, output string) error {
 	case <-ctx.Done():
 		return modelmanager.Errorf(modelmanager.CodeCancelled, "the call was cancelled: %w", ctx.Err())
 	}
-	if p.state.Success() {
+	if p.status == 0 {
 		return nil
 	}
 	return lost(modelmanager.CodeModelError, "%s", p.deathReason())

@@ -50,9 +50,14 @@ func open(ctx context.Context, o *Options, log *Log) (*process, session, error) 
 // launch starts the process and watches its memory.
 func (o *Options) launch(argv, env []string, log *Log) (*process, error) {
 	log.mark()
-	p, err := start(argv, env, o.Dir, log, o.Reaper)
-	if err != nil {
-		return nil, o.startFailure(argv[0], err)
+	p, err := o.fork(env, log)
+	if p == nil || err != nil {
+		if err != nil {
+			o.Logger.Warn("no fork from the zygote; starting a fresh process", "error", err)
+		}
+		if p, err = start(argv, env, o.Dir, log, o.Reaper); err != nil {
+			return nil, o.startFailure(argv[0], err)
+		}
 	}
 	limit := o.Spec.Resources.Memory
 	go p.watchMemory(limit, fmt.Sprintf("the worker used more than %s (resources.memory)", bytesText(limit)))
@@ -79,7 +84,7 @@ func (o *Options) loadFailure(p *process, err error) error {
 	if !errors.As(err, &e) || e.Detail != p.deathReason() || p.killedFor(e.Detail) {
 		return err
 	}
-	reason := o.program() + " failed to load: it " + ended(p.state)
+	reason := o.program() + " failed to load: it " + ended(p.status)
 	if last := lastWords(p.log.Lines(30)); last != "" {
 		reason += ": " + last
 	}

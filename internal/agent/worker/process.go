@@ -29,7 +29,7 @@ type process struct {
 	name     string // of the program, for reasons
 
 	exited chan struct{} // closed once the process has exited and its group is dead
-	state  *os.ProcessState
+	status syscall.WaitStatus
 
 	killMu     sync.Mutex
 	killReason string // set by the first kill
@@ -37,17 +37,28 @@ type process struct {
 	resident   atomic.Int64
 }
 
-// start starts argv in dir. The process dies with the agent.
-func start(argv, env []string, dir string, log *Log, reaper *Reaper) (*process, error) {
+// plumbing is the worker's side of its pipes.
+type plumbing struct {
+	requests *os.File // to read
+	answers  *os.File // to write
+}
+
+func (c plumbing) close() {
+	c.requests.Close()
+	c.answers.Close()
+}
+
+// newProcess makes a process that has not been started.
+func newProcess(name string, log *Log, reaper *Reaper) (*process, plumbing, error) {
 	requestsRead, requestsWrite, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, plumbing{}, err
 	}
 	answersRead, answersWrite, err := os.Pipe()
 	if err != nil {
 		requestsRead.Close()
 		requestsWrite.Close()
-		return nil, err
+		return nil, plumbing{}, err
 	}
 	p := &process{
 		marker:   rand.Text(),
@@ -55,30 +66,45 @@ func start(argv, env []string, dir string, log *Log, reaper *Reaper) (*process, 
 		answers:  answersRead,
 		log:      log,
 		reaper:   reaper,
-		name:     argv[0],
+		name:     name,
 		exited:   make(chan struct{}),
 	}
+	return p, plumbing{requestsRead, answersWrite}, nil
+}
+
+// closePipes closes the agent's side.
+func (p *process) closePipes() {
+	p.requests.Close()
+	p.answers.Close()
+}
+
+// start starts argv in dir. The process dies with the agent.
+func start(argv, env []string, dir string, log *Log, reaper *Reaper) (*process, error) {
+	p, worker, err := newProcess(argv[0], log, reaper)
+	if err != nil {
+		return nil, err
+	}
+	defer worker.close()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(env, markerVariable+"="+p.marker)
-	cmd.ExtraFiles = []*os.File{requestsRead, answersWrite}
+	cmd.ExtraFiles = []*os.File{worker.requests, worker.answers}
 	cmd.Stdout, cmd.Stderr = log, log
 	// Children that keep stdout open must not keep Wait from returning.
-	cmd.WaitDelay = 200 * time.Millisecond
+	cmd.WaitDelay = outputDelay
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 
 	started := make(chan error)
 	go p.run(cmd, started)
-	err = <-started
-	requestsRead.Close()
-	answersWrite.Close()
-	if err != nil {
-		requestsWrite.Close()
-		answersRead.Close()
+	if err := <-started; err != nil {
+		p.closePipes()
 		return nil, err
 	}
 	return p, nil
 }
+
+// outputDelay is how long a dead worker's output may still come.
+const outputDelay = 200 * time.Millisecond
 
 // run starts cmd and waits for it. The parent death signal is bound to the
 // thread that starts the process, so that thread stays until it has exited.
@@ -100,7 +126,16 @@ func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 		fmt.Fprintf(p.log, "[waiting for the worker: %v]\n", err)
 	}
-	p.state = cmd.ProcessState
+	var status syscall.WaitStatus
+	if cmd.ProcessState != nil {
+		status, _ = cmd.ProcessState.Sys().(syscall.WaitStatus)
+	}
+	p.finish(status)
+}
+
+// finish is called once, when the process has exited.
+func (p *process) finish(status syscall.WaitStatus) {
+	p.status = status
 	p.killMu.Lock()
 	p.sweep()
 	p.reaper.forget(p.pid)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 
@@ -13,18 +12,14 @@ import (
 const maxReason = 500
 
 // ended says in half a sentence how a process ended.
-func ended(state *os.ProcessState) string {
-	if state == nil {
-		return "ended"
-	}
-	status, ok := state.Sys().(syscall.WaitStatus)
+func ended(status syscall.WaitStatus) string {
 	switch {
-	case ok && status.Signaled():
+	case status.Signaled():
 		return "was killed by " + signalName(status.Signal())
-	case state.ExitCode() == 0:
+	case status.ExitStatus() == 0:
 		return "ended by itself (exit code 0)"
 	default:
-		return fmt.Sprintf("exited with code %d", state.ExitCode())
+		return fmt.Sprintf("exited with code %d", status.ExitStatus())
 	}
 }
 
@@ -44,7 +39,7 @@ func (p *process) deathReason() string {
 	if killed != "" {
 		return killed
 	}
-	reason := "the worker " + ended(p.state)
+	reason := "the worker " + ended(p.status)
 	if last := lastWords(p.log.Lines(30)); last != "" {
 		reason += ": " + last
 	}

@@ -10,6 +10,7 @@ so (`rows: list`). Needs the standard library alone.
 
 import datetime
 import difflib
+import faulthandler
 import importlib.util
 import inspect
 import json
@@ -749,6 +750,172 @@ def run(path, name):
     worker.serve(reader)
 
 
+# ---------------------------------------------------------------- zygote
+
+
+class Zygote:
+    """Forks workers from a process that has imported what they import.
+
+    A connection brings one line of JSON, {"file", "function", "dir", "env"},
+    with four descriptors: requests, answers, stdout and stderr. It gets back
+    {"pid": …}, and {"status": …} as waitpid gives it once the worker is dead.
+    When the connection closes first, the worker's group is killed.
+    """
+
+    def __init__(self, path, modules):
+        import ctypes
+        import gc
+        import importlib
+        import selectors
+        import signal
+        import socket
+
+        self.signal, self.socket, self.selectors = signal, socket, selectors
+        self.prctl = ctypes.CDLL(None).prctl
+        install_module()
+        for module in modules:
+            try:
+                importlib.import_module(module)
+            except Exception as error:
+                print("not imported: %s: %s" % (module, error), file=sys.stderr)
+        gc.collect()
+        gc.freeze()
+        self.workers = {}  # pid → connection
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        old = os.umask(0o177)
+        self.listener.bind(path)
+        os.umask(old)
+        self.listener.listen(64)
+        self.poll = selectors.DefaultSelector()
+        self.poll.register(self.listener, selectors.EVENT_READ, self.accept)
+        self.wake, wakeup = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(wakeup, False)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.poll.register(self.wake, selectors.EVENT_READ, self.reap)
+
+    def run(self):
+        """Serves for ever; returns, in a forked worker, what to run."""
+        while True:
+            for key, _ in self.poll.select():
+                work = key.data(key.fileobj)
+                if work is not None:
+                    return work
+
+    def accept(self, listener):
+        connection, _ = listener.accept()
+        connection.settimeout(5)
+        try:
+            line, descriptors, _, _ = self.socket.recv_fds(connection, 1 << 20, 4)
+            while line and not line.endswith(b"\n"):
+                more = connection.recv(1 << 20)
+                line = line + more if more else b""
+            if not line or len(descriptors) != 4:
+                raise ValueError("no request")
+            request = json.loads(line)
+        except (OSError, ValueError):
+            connection.close()
+            return None
+        pid = os.fork()
+        if pid == 0:
+            return self.become(request, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        try:
+            os.setpgid(pid, pid)
+        except OSError:
+            pass  # it has done so itself, or is gone
+        connection.settimeout(None)
+        self.workers[pid] = connection
+        self.poll.register(connection, self.selectors.EVENT_READ, lambda c: self.gone(pid, c))
+        self.tell(pid, {"pid": pid})
+        return None
+
+    def tell(self, pid, message):
+        try:
+            self.workers[pid].sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            pass  # closed: gone follows
+
+    def gone(self, pid, connection):
+        """The agent has closed its end."""
+        self.poll.unregister(connection)
+        connection.close()
+        if self.workers.pop(pid, None) is not None:
+            try:
+                os.killpg(pid, self.signal.SIGKILL)
+            except OSError:
+                pass
+
+    def reap(self, wake):
+        try:
+            os.read(wake, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            connection = self.workers.get(pid)
+            if connection is not None:
+                self.tell(pid, {"status": status})
+                del self.workers[pid]
+                self.poll.unregister(connection)
+                connection.close()
+
+    def become(self, request, descriptors):
+        """Turns a forked process into a worker."""
+        signal = self.signal
+        parent = os.getppid()
+        self.prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDONLY)
+        moved = [os.dup(d) for d in [null] + [descriptors[i] for i in (2, 3, 0, 1)]]
+        while min(moved) < 5:
+            moved = [d if d >= 5 else os.dup(d) for d in moved]
+        for target, descriptor in enumerate(moved):
+            os.dup2(descriptor, target)
+        os.closerange(5, max(moved + descriptors) + 64)
+        os.environ.clear()
+        os.environ.update(request["env"])
+        os.chdir(request["dir"])
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(line_buffering=True, write_through=True)
+        faulthandler.enable()
+        return request["file"], request["function"]
+
+
+def fork_workers(path, modules):
+    work = Zygote(path, modules).run()
+    code = 0
+    try:
+        run(*work)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    import atexit
+    import threading
+
+    threading._shutdown()  # waits for the model's threads, as a program's end does
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     sys.path.pop(0)
-    run(sys.argv[1], sys.argv[2])
+    if sys.argv[1] == "--zygote":
+        fork_workers(sys.argv[2], sys.argv[3:])
+    else:
+        run(sys.argv[1], sys.argv[2])
