@@ -156,6 +156,31 @@ func TestPython(t *testing.T) {
 	}
 }
 
+// TestPackageInTheFolder installs a package that is part of the model's
+// folder: when it changes, so does the environment.
+func TestPackageInTheFolder(t *testing.T) {
+	need := model(t, "./own-1.0/mm_own-1.0-py3-none-any.whl")
+	m := &environment.Manager{Dir: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(need.Dir, "own-1.0"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	hashes := map[string]bool{}
+	for _, version := range []string{"", "mm-beta"} {
+		wheel(t, filepath.Join(need.Dir, "own-1.0"), "mm_own", "1.0", version)
+		e, err := m.Prepare(t.Context(), need, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[e.Hash] = true
+		if output, err := exec.Command(e.Python, "-c", "import mm_own").CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, output)
+		}
+	}
+	if len(hashes) != 2 {
+		t.Error("the package changed, and the environment didn't")
+	}
+}
+
 func TestPythonFailures(t *testing.T) {
 	tests := []struct {
 		name, requirements, version string

@@ -2,8 +2,11 @@ package environment
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -55,6 +58,14 @@ func (m *Manager) planPython(ctx context.Context, need Need) (*plan, error) {
 		return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
 	}
 	p.inputs = append([]string{"python", name, normalise(content), interpreter.identity, runtime.GOOS + "/" + runtime.GOARCH}, included...)
+	if installsFolder(strings.Join(p.inputs, "\n")) {
+		// What is installed from the folder itself is part of the lock, in effect.
+		digest, err := folderDigest(need.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
+		}
+		p.inputs = append(p.inputs, digest)
+	}
 	dir := m.path(p.hash())
 	p.environment.Python = filepath.Join(dir, "bin", "python")
 	p.environment.Env = []string{"VIRTUAL_ENV=" + dir}
@@ -227,4 +238,49 @@ func included(line string) string {
 		}
 	}
 	return ""
+}
+
+// installsFolder tells whether requirements name a package that lies in the
+// model's folder: "./package", "wheels/a.whl", "-e .", "a @ file:…".
+func installsFolder(content string) bool {
+	for line := range strings.Lines(content) {
+		line = strings.TrimSpace(line)
+		first, _, _ := strings.Cut(line, " ")
+		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "-e") || strings.HasPrefix(line, "--editable") ||
+			strings.Contains(line, "@ file:") || strings.HasPrefix(first, "file:") ||
+			strings.Contains(first, "/") && !strings.Contains(first, "://") && !strings.HasPrefix(first, "-") {
+			return true
+		}
+	}
+	return false
+}
+
+// folderDigest is a hash over the files of a model's folder.
+func folderDigest(dir string) (string, error) {
+	sum := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		relative, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		info, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(sum, "%q %d\n", relative, info.Size())
+		_, err = io.Copy(sum, file)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("reading the model's folder: %w", err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
