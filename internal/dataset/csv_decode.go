@@ -56,7 +56,11 @@ func splitTargets(b *binding) (whole []columnTarget, lists []listTarget) {
 }
 
 func (o opening) openCSV() (*Header, batchSource, error) {
-	scanner, closer, marked, err := openScanner(o.ctx, o.src, o.input, 0, -1)
+	src := o.src
+	if o.slice.Offset > 0 {
+		src = headOf(src) // the header alone is read
+	}
+	scanner, closer, marked, err := openScanner(o.ctx, src, o.input, 0, -1)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,9 +75,6 @@ func (o opening) openCSV() (*Header, batchSource, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-	} else if o.slice.Length >= 0 && o.slice.Rows == 0 {
-		closer.Close()
-		return nil, nil, fmt.Errorf("dataset: a slice of the file's beginning needs its number of rows")
 	}
 	bound, err := bindHeader(o.schema, header.Columns, o.input)
 	if err == nil {

@@ -22,7 +22,7 @@ func newTextRules(input modelmanager.JobInput) (*TextRules, error) {
 	}
 	if input.Timezone != "" {
 		zone, err := time.LoadLocation(input.Timezone)
-		if err != nil {
+		if err != nil || input.Timezone == "Local" { // the server's own is nobody's business
 			return nil, modelmanager.Errorf(modelmanager.CodeInvalidInput,
 				"input.timezone: there is no timezone %q; write one as in Europe/Berlin, or UTC", input.Timezone)
 		}

@@ -109,7 +109,7 @@ func (b *Builder) setAbsent(feature int) {
 
 // jsonlHeader collects the keys of the first rows, in order of appearance.
 func jsonlHeader(ctx context.Context, src Source, input modelmanager.JobInput) (*Header, error) {
-	scanner, closer, marked, err := openScanner(ctx, src, input, 0, -1)
+	scanner, closer, marked, err := openScanner(ctx, headOf(src), input, 0, -1)
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,9 @@ func NewReader(ctx context.Context, src Source, input modelmanager.JobInput, s *
 	if opts.BatchRows <= 0 {
 		opts.BatchRows = defaultBatchRows
 	}
+	if slice == (Slice{}) {
+		slice = Whole()
+	}
 	o := opening{ctx: ctx, src: src, input: input, schema: s, slice: slice, opts: opts}
 	r := &Reader{schema: s, filled: make([]int64, len(s.Fields()))}
 	var err error

@@ -3,6 +3,8 @@ package dataset
 import (
 	"io"
 	"sync"
+
+	modelmanager "modelmanager.dev"
 )
 
 // textBlock is some records of a text file, copied from it.
@@ -135,6 +137,9 @@ func (s *textSource) read() (*textBlock, error) {
 	for len(block.ends) < s.batchRows && len(block.text) < maxBatchBytes && s.left != 0 {
 		raw, err := s.scanner.next()
 		if err == io.EOF {
+			if s.left > 0 {
+				return nil, fewerRows(s.left)
+			}
 			break
 		}
 		if err != nil {
@@ -158,6 +163,12 @@ func (s *textSource) read() (*textBlock, error) {
 	s.lastSize = len(block.text)
 	s.nextRow += int64(len(block.ends))
 	return block, nil
+}
+
+// fewerRows says that a slice ends before its rows do.
+func fewerRows(missing int64) error {
+	return modelmanager.Errorf(modelmanager.CodeInputChanged,
+		"the input ends %d rows before it should; it changed after it was planned, submit the job again", missing)
 }
 
 func (s *textSource) close() error {

@@ -98,7 +98,7 @@ func readHead(ctx context.Context, src Source, compression string) ([]byte, bool
 	if compression == compressionNone {
 		length = sniffBytes + 1
 	}
-	r, err := openPlain(ctx, src, compression, 0, length)
+	r, err := openPlain(ctx, headOf(src), compression, 0, length)
 	if err != nil {
 		return nil, false, err
 	}

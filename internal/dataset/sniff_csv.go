@@ -79,7 +79,7 @@ func takeSample(ctx context.Context, src Source, input modelmanager.JobInput, de
 		length = sniffBytes
 	}
 	input.Delimiter = delimiterName(delim)
-	scanner, closer, _, err := openScanner(ctx, src, input, 0, length)
+	scanner, closer, _, err := openScanner(ctx, headOf(src), input, 0, length)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,25 @@ func (s *rangeSource) ReadAt(ctx context.Context, offset, length int64) (io.Read
 	if length == 0 {
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
-	return s.open(ctx, offset, length)
+	r, err := s.open(ctx, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return &wholeRange{ReadCloser: r, left: length}, nil
+}
+
+// wholeRange makes a range that ends too early an error: rows would be lost.
+type wholeRange struct {
+	io.ReadCloser
+	left int64
+}
+
+func (r *wholeRange) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if r.left -= int64(n); err == io.EOF && r.left > 0 {
+		err = modelmanager.Errorf(modelmanager.CodeStorage, "reading the input: it ends %d bytes too early; try again", r.left)
+	}
+	return n, err
 }
 
 // section reads a range of r, cut at its size.

@@ -224,3 +224,43 @@ func TestFlatMemory(t *testing.T) {
 		t.Errorf("%d rows", r.Rows())
 	}
 }
+
+// TestRemoteHead makes sure that a shard far down asks for no more of the
+// file's beginning than it takes.
+func TestRemoteHead(t *testing.T) {
+	text := "id,text\n" + strings.Repeat("1,abcdefgh\n", 400_000)
+	server := httptest.NewServer(&flaky{data: []byte(text)})
+	defer server.Close()
+	ctx := context.Background()
+	src, err := newHTTPSource(ctx, server.Client(), server.URL, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input := modelmanager.JobInput{Format: "csv", HeaderRow: 1}
+	last := Slice{Index: 1, Offset: int64(len(text)) - 11, Length: 11, FirstRow: 400_000, Rows: 1}
+	r, err := NewReader(ctx, src, input, textSchema(t), last, ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if batches := drain(t, r); len(batches) != 1 || batches[0].FirstRow != 400_000 {
+		t.Errorf("batches %+v", batches)
+	}
+	if n := src.read.Load(); n > 200_000 {
+		t.Errorf("%d bytes were read", n)
+	}
+	last.Rows = 2
+	r, err = NewReader(ctx, src, input, textSchema(t), last, ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.Next(); modelmanager.CodeOf(err) != modelmanager.CodeInputChanged {
+		t.Errorf("a slice with too few rows: %v", err)
+	}
+	short := NewRangeSource(100, func(context.Context, int64, int64) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader("id,text\n1,a\n")), nil
+	})
+	if _, err := Plan(ctx, short, input, 1); modelmanager.CodeOf(err) != modelmanager.CodeStorage {
+		t.Errorf("a range that ends early: %v", err)
+	}
+}

@@ -279,6 +279,17 @@ func (s *scored) answerValue(c outputColumn, p pick) value {
 	return itemValue(column, int(p.answer), c.item)
 }
 
+// unlisted explains why a scored row has no values for the output's columns.
+// Leaving out what doesn't fit would lose data.
+func (s *scored) unlisted(p pick) error {
+	if s.batch.Extra.json == nil || p.accepted < 0 {
+		return nil
+	}
+	return modelmanager.Errorf(modelmanager.CodeInvalidInput,
+		"row %d has a key that none of the first %d rows has, so that the output has no column for it; set output.format to jsonl",
+		s.batch.FirstRow+int64(p.row), jsonlHeaderRows)
+}
+
 // inputValues returns a row's cells as the input has them. With typed, features
 // from a text or a workbook are what they were read as, unless they are strings.
 func (s *scored) inputValues(dst []value, p pick, header *Header, typed bool) ([]value, bool) {

@@ -98,7 +98,9 @@ func (c *csvWriter) write(s *scored) error {
 		}
 	}
 	for _, p := range s.picks {
-		c.inputCells(s, p)
+		if err := c.inputCells(s, p); err != nil {
+			return err
+		}
 		for _, appendTo := range appenders {
 			c.buf = append(c.buf, c.delim)
 			if p.answer < 0 {
@@ -123,17 +125,22 @@ func (c *csvWriter) write(s *scored) error {
 
 // inputCells writes the input's row: as it stands, if it is a CSV's and fits
 // the header.
-func (c *csvWriter) inputCells(s *scored, p pick) {
+func (c *csvWriter) inputCells(s *scored, p pick) error {
 	extra := &s.batch.Extra
 	if c.same && extra.csv != nil && p.accepted >= 0 {
 		c.buf = append(c.buf, extra.csv.row(int(p.row))...)
-		return
+		return nil
 	}
 	values, ok := s.inputValues(c.values[:0], p, c.w.options.Header, false)
 	c.values = values
 	if ok && c.same && extra.csv != nil {
 		c.buf = append(c.buf, extra.csv.row(int(p.row))...)
-		return
+		return nil
+	}
+	if !ok {
+		if err := s.unlisted(p); err != nil {
+			return err
+		}
 	}
 	for i := range c.w.options.Header.Columns {
 		if i > 0 {
@@ -143,6 +150,7 @@ func (c *csvWriter) inputCells(s *scored, p pick) {
 			c.buf = c.appendCell(c.buf, values[i])
 		}
 	}
+	return nil
 }
 
 func (c *csvWriter) flush() error {

@@ -160,10 +160,10 @@ func (p *parquetWriter) inputColumns(s *scored) ([]arrow.Array, error) {
 	for _, pick := range s.picks {
 		values, ok := s.inputValues(p.values[:0], pick, header, true)
 		p.values = values
-		if !ok && extra.json != nil && pick.answer >= 0 {
-			return nil, modelmanager.Errorf(modelmanager.CodeInvalidInput,
-				"row %d has a key that none of the first %d rows has, so that the output has no column for it; set output.format to jsonl",
-				s.batch.FirstRow+int64(pick.row), jsonlHeaderRows)
+		if !ok {
+			if err := s.unlisted(pick); err != nil {
+				return nil, err
+			}
 		}
 		for i, b := range builders {
 			if i >= len(values) {

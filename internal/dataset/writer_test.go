@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -123,4 +124,37 @@ func TestWriteOtherFormats(t *testing.T) {
 		t.Errorf("%d lines from JSON Lines:\n%s", n, jsonl)
 	}
 	t.Logf("\n%s\n%s", again, jsonl)
+}
+
+func TestWriteLateKeys(t *testing.T) {
+	ctx := context.Background()
+	s, predictions := textSchema(t), risks(t)
+	for _, test := range []struct {
+		late, format string
+		ok           bool
+	}{
+		{`{"text":"x","new":1}`, "csv", false},
+		{`{"text":"x","new":1}`, "parquet", false},
+		{`{"text":"x","new":1}`, "xlsx", false},
+		{`{"text":"x","new":1}`, "jsonl", true},
+		{`{"text":"x","probability":1}`, "jsonl", false},
+		{`{"text":"a \"probability\": b"}`, "jsonl", true},
+		{`{ }`, "jsonl", true}, // rejected
+	} {
+		src := NewBytesSource([]byte(strings.Repeat("{\"text\":\"a\"}\n", jsonlHeaderRows+1) + test.late + "\n"))
+		input := modelmanager.JobInput{Format: "jsonl"}
+		r, err := NewReader(ctx, src, input, s, Whole(), ReaderOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := NewWriter(io.Discard, WriterOptions{Format: test.format, Input: input, Header: r.Header(), Predictions: predictions})
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch := drain(t, r)[0]
+		err = w.Write(batch, answer(predictions, int(batch.Record.NumRows())), nil)
+		if test.ok != (err == nil) || err != nil && modelmanager.CodeOf(err) != modelmanager.CodeInvalidInput {
+			t.Errorf("%s to %s: %v", test.late, test.format, err)
+		}
+	}
 }

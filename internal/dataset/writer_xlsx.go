@@ -112,8 +112,13 @@ func (x *xlsxWriter) write(s *scored) error {
 				x.cells = append(x.cells, x.book.asIs(block, block.rows[p.row][i]))
 			}
 		} else {
-			values, _ := s.inputValues(x.values[:0], p, x.w.options.Header, true)
+			values, ok := s.inputValues(x.values[:0], p, x.w.options.Header, true)
 			x.values = values
+			if !ok {
+				if err := s.unlisted(p); err != nil {
+					return err
+				}
+			}
 			for i := range width {
 				var v value
 				if i < len(values) {

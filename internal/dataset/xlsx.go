@@ -156,7 +156,7 @@ func (o opening) openXLSX() (*Header, batchSource, error) {
 	}
 	for skip := x.row - 1; skip > 0 && err == nil; skip-- {
 		if _, err = rows.next(); err == io.EOF {
-			x.left, err = 0, nil
+			err = nil // next will say so
 			break
 		}
 	}
@@ -179,6 +179,9 @@ func (x *xlsxSource) next() (*Batch, error) {
 	for c.batch.Rows < x.size && x.left != 0 {
 		cells, err := x.rows.next()
 		if err == io.EOF {
+			if x.left > 0 {
+				return nil, fewerRows(x.left)
+			}
 			break
 		}
 		if err != nil {
