@@ -110,7 +110,7 @@ func (s *Service) drive(ctx context.Context, id string) error {
 	if m != nil {
 		return s.close(ctx, m)
 	}
-	d := &drive{Service: s, id: id, t: s.track(r)}
+	d := &drive{Service: s, id: id, t: s.lead(r)}
 	end, err := d.run(ctx)
 	if err != nil {
 		if !permanent(err) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/shard"
@@ -23,6 +24,9 @@ type tracker struct {
 	changed  chan struct{}   // closed, and replaced, at each change
 	stopping bool            // running shards are to commit what they have
 
+	driven  bool      // by this server's Run
+	touched time.Time // when somebody last asked for it
+
 	cancelled bool
 	steps     map[platform.Step]map[int]platform.JobEvent // by task; −1 is the step
 }
@@ -39,9 +43,30 @@ func (s *Service) track(r *record) *tracker {
 	defer s.mu.Unlock()
 	t := s.jobs[r.Job.ID]
 	if t == nil {
+		s.prune()
 		t = &tracker{record: r, done: make(map[int]*shardRecord), live: make(map[int]attempt), changed: make(chan struct{})}
 		s.jobs[r.Job.ID] = t
 	}
+	t.touched = s.now()
+	return t
+}
+
+// prune drops trackers of jobs that another server drives, and that nobody
+// here has asked for lately: they may have ended without us hearing of it.
+func (s *Service) prune() {
+	for id, t := range s.jobs {
+		if !t.driven && s.now().Sub(t.touched) > 10*time.Minute {
+			delete(s.jobs, id)
+		}
+	}
+}
+
+// lead returns the tracker of a job that this server's Run drives.
+func (s *Service) lead(r *record) *tracker {
+	t := s.track(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.driven = true
 	return t
 }
 
