@@ -161,3 +161,30 @@ func TestAnAgentFinishesWhatItHas(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestNothingEscapesAnAgent runs a model whose child hides: another session,
+// another group, an empty environment.
+func TestNothingEscapesAnAgent(t *testing.T) {
+	r := start(t, `
+import subprocess
+child = subprocess.Popen(["sleep", "3600"], env={}, start_new_session=True)
+def predict(rows: list):
+    return [child.pid] * len(rows)
+`)
+	r.status(t, agent.StageReady)
+	_, body := r.do(t, http.MethodPost, agent.PathPredict, "secret", `{"rows":[{"x":1}]}`)
+	var answer struct{ Predictions []struct{ Y float64 } }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || len(answer.Predictions) != 1 {
+		t.Fatal(body, err)
+	}
+	child := fmt.Sprintf("/proc/%d/cmdline", int(answer.Predictions[0].Y))
+	if text, err := os.ReadFile(child); !strings.HasPrefix(string(text), "sleep") {
+		t.Fatalf("%s is %q: %v", child, text, err)
+	}
+	r.stop()
+	err := <-r.done
+	r.done <- err
+	if text, _ := os.ReadFile(child); len(text) > 0 {
+		t.Errorf("%q is left", text)
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"modelmanager.dev/internal/agent/serve"
 	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/problem"
+	"modelmanager.dev/internal/spec"
 )
 
 // Bounds of the queue before a worker.
@@ -53,7 +54,7 @@ func serveRequests(ctx context.Context, config Config, options worker.Options) e
 	r.queue = serve.NewQueue(r.supervisor, serve.QueueOptions{
 		Waiting:   max(leastWaiting, waitingPerConcurrency*options.Spec.Scale.Concurrency),
 		BatchRows: microBatchRows,
-		Dependent: options.Spec.Rows == "dependent",
+		Dependent: options.Spec.Rows == spec.Dependent,
 		Waited:    r.supervisor.Waited,
 	})
 	server := &http.Server{

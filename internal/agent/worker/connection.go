@@ -132,14 +132,8 @@ func (c *connection) request(rows arrow.RecordBatch) (line, body []byte, err err
 		b = append(b, `,"columns":`...)
 		b = c.options.Features.AppendColumns(b, rows)
 	default:
-		b = append(b, `,"rows":[`...)
-		for i := range n {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = c.options.Features.AppendRow(b, rows, i)
-		}
-		b = append(b, ']')
+		b = append(b, `,"rows":`...)
+		b = c.options.Features.AppendRows(b, rows)
 	}
 	b = append(b, '}', '\n')
 	if cap(b) <= 1<<20 {

@@ -172,8 +172,8 @@ func (p *process) terminate() {
 // sweep kills what is left of the group, and what left it. The caller holds killMu.
 func (p *process) sweep() {
 	syscall.Kill(-p.pid, syscall.SIGKILL)
-	for range 20 {
-		left := marked(p.marker)
+	for range 100 {
+		left := append(marked(p.marker), p.reaper.adopted()...)
 		if len(left) == 0 {
 			return
 		}

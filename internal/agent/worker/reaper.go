@@ -66,6 +66,27 @@ func (r *Reaper) forget(pid int) {
 	r.mu.Unlock()
 }
 
+// adopted returns the live processes that have become our children. When a
+// worker has exited, what it left behind and hid from us is among them.
+func (r *Reaper) adopted() []int {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	self := os.Getpid()
+	var found []int
+	for _, pid := range pids() {
+		if r.own[pid] {
+			continue
+		}
+		if s, ok := readStat(pid); ok && s.parent == self && s.state != 'Z' {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
 // reap collects the zombies among our children that nobody waits for.
 func (r *Reaper) reap() {
 	if r == nil {
