@@ -264,10 +264,6 @@ func (c *csvSample) sniffDecimal(input *modelmanager.JobInput, s *Schema) error 
 		if input.Decimal != "." && input.Decimal != "," {
 			return modelmanager.Errorf(modelmanager.CodeInvalidInput, "input.decimal: %q is neither \".\" nor \",\"", input.Decimal)
 		}
-		if input.Decimal == "," && c.delim == ',' {
-			// Quoted cells may still have them.
-			return nil
-		}
 		return nil
 	}
 	input.Decimal = "."
