@@ -325,8 +325,6 @@ func TestListAndLabels(t *testing.T) {
 	for i := range 5 {
 		request := w.request(w.file("a.csv", csv(5, nil)))
 		request.Labels = map[string]string{"odd": fmt.Sprint(i % 2)}
-		now := time.Now().Add(time.Duration(i) * time.Second)
-		w.service.now = func() time.Time { return now }
 		ids = append([]string{w.run(request).ID}, ids...)
 	}
 	list := func(query Query) (got []string) {
