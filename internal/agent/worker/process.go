@@ -219,6 +219,13 @@ func (p *process) destroy(reason string) {
 	p.answers.Close()
 }
 
+// id returns the process's id; 0 once it has exited.
+func (p *process) id() int {
+	p.killMu.Lock()
+	defer p.killMu.Unlock()
+	return p.pid
+}
+
 // alive tells whether the process has not exited.
 func (p *process) alive() bool {
 	select {

@@ -146,7 +146,7 @@ func (s *Supervisor) serve(ctx context.Context, l *live, waits *backoff.Exponent
 	s.update(func() {
 		s.current = l
 		s.failures = 0
-		s.state.Ready, s.state.Failed, s.state.Reason, s.state.PID = true, false, "", l.process.pid
+		s.state.Ready, s.state.Failed, s.state.Reason, s.state.PID = true, false, "", l.process.id()
 	})
 	s.slot <- l
 	select {
