@@ -6,6 +6,9 @@
 //	jobs/<id>/parts/00000-<attempt>.csv  per attempt; rejected/ and logs/ alike
 //	jobs/<id>/shards/00000.json          the winning attempt, written once
 //	jobs/<id>/faults/shards-00000.json   why a shard's last attempt gave up
+//	jobs/<id>/input/00000-<attempt>      a compressed input, split; kept for a retry
+//	jobs/<id>/rows/00000.jsonl           which rows of its slice a retry's shard wants
+//	jobs/<id>/search/00000.json          how far the search for guilty rows has come
 //	jobs/<id>/cancel.json                somebody cancelled it
 //	jobs/<id>/manifest.json              the end, written once
 //	active/<id>.<model>                  for each job without a manifest
