@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -181,45 +182,60 @@ func FuzzScan(f *testing.F) {
 	for _, seed := range []string{"a,b\n1,2\n", "\"a\"\"b\",c\r\n\"x\ny\",\n\n", "a\rb\r\n", "\"open", "\"a\"b,c", "5\" pipe,x"} {
 		f.Add([]byte(seed))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		scanner := newRecordScanner(bytes.NewReader(data), ',', 0)
-		var got [][]string
-		clean := true
-		var failure error
-		for {
-			raw, err := scanner.next()
-			if err == io.EOF {
-				break
-			}
-			if failure = err; err != nil {
-				break
-			}
-			cells, ok := splitRecord(nil, raw, ',', bytes.IndexByte(raw, '"') >= 0)
-			clean = clean && ok
-			var row []string
-			for _, cell := range cells {
-				text, _ := cell.text(raw, nil)
-				row = append(row, string(text))
-			}
-			got = append(got, row)
+	f.Fuzz(func(t *testing.T, data []byte) { checkScan(t, data) })
+}
+
+// TestScanRandom is the fuzz test over the bytes that matter.
+func TestScanRandom(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 7))
+	for range 5_000 {
+		data := make([]byte, random.IntN(24))
+		for i := range data {
+			data[i] = "\"\"\",,\n\n\rab"[random.IntN(10)]
 		}
-		if failure == nil && scanner.offset != int64(len(data)) {
-			t.Fatalf("%d of %d bytes are accounted for", scanner.offset, len(data))
+		checkScan(t, data)
+	}
+}
+
+func checkScan(t *testing.T, data []byte) {
+	t.Helper()
+	scanner := newRecordScanner(bytes.NewReader(data), ',', 0)
+	var got [][]string
+	clean := true
+	var failure error
+	for {
+		raw, err := scanner.next()
+		if err == io.EOF {
+			break
 		}
-		if bytes.IndexByte(data, '\r') >= 0 {
-			return // encoding/csv takes a lone CR for text, and CRLF in quotes for LF
+		if failure = err; err != nil {
+			break
 		}
-		reader := csv.NewReader(bytes.NewReader(data))
-		reader.FieldsPerRecord = -1
-		want, err := reader.ReadAll()
-		if err != nil || failure != nil || !clean {
-			if err == nil {
-				t.Fatalf("encoding/csv reads it: %q; the scanner doesn't: %v", want, failure)
-			}
-			return
+		cells, ok := splitRecord(nil, raw, ',', bytes.IndexByte(raw, '"') >= 0)
+		clean = clean && ok
+		var row []string
+		for _, cell := range cells {
+			text, _ := cell.text(raw, nil)
+			row = append(row, string(text))
 		}
-		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
-			t.Fatalf("got %q, want %q", got, want)
+		got = append(got, row)
+	}
+	if failure == nil && scanner.offset != int64(len(data)) {
+		t.Fatalf("%d of %d bytes are accounted for", scanner.offset, len(data))
+	}
+	if bytes.IndexByte(data, '\r') >= 0 {
+		return // encoding/csv takes a lone CR for text, and CRLF in quotes for LF
+	}
+	reader := csv.NewReader(bytes.NewReader(data))
+	reader.FieldsPerRecord = -1
+	want, err := reader.ReadAll()
+	if err != nil || failure != nil || !clean {
+		if err == nil {
+			t.Fatalf("encoding/csv reads it: %q; the scanner doesn't: %v", want, failure)
 		}
-	})
+		return
+	}
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+		t.Fatalf("%q: got %q, want %q", data, got, want)
+	}
 }
