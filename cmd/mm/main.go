@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // a machine without time zones must read naive times alike
 
 	"modelmanager.dev/internal/cli"
 )

@@ -125,7 +125,8 @@ func (s *Server) wire() (err error) {
 		return err
 	}
 	s.scaler = scaler.New(scaler.Config{
-		Registry: s.registry, Platform: s.platform, Gateway: s.gateway, Workload: s.workload, Logger: s.Logger,
+		Registry: s.registry, Platform: s.platform, Workload: s.workload,
+		Loads: s.loads, Status: s.gateway.Status, Logger: s.Logger,
 	})
 	s.signer = storage.NewSigner(s.derive("objects"))
 	s.jobs = batch.New(batch.Config{
@@ -168,6 +169,16 @@ func (s *Server) workload(ctx context.Context, ref platform.Ref) (platform.Workl
 	return platform.Workload{Version: version, Spec: parsed, Key: key}, nil
 }
 
+// loads tells what callers want of this server's versions.
+func (s *Server) loads(context.Context) ([]scaler.Load, error) {
+	own := s.gateway.Load()
+	loads := make([]scaler.Load, len(own))
+	for i, load := range own {
+		loads[i] = scaler.Load(load)
+	}
+	return loads, nil
+}
+
 // Address is where the API listens.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
@@ -198,7 +209,6 @@ func (s *Server) Run(ctx context.Context, published func(problems map[string]err
 	group.Go(func() error { return s.platform.Run(failed) })
 	group.Go(func() error { return s.scaler.Run(failed) })
 	group.Go(func() error { return s.jobs.Run(failed) })
-	group.Go(func() error { return s.sweepUploads(failed) })
 	if s.follower != nil {
 		group.Go(func() error {
 			if err := s.registry.WaitSynced(failed); err != nil {
@@ -245,20 +255,4 @@ func (s *Server) internalHandler() http.Handler {
 	mux.Handle("/internal/jobs/", s.jobs.Handler())
 	mux.Handle("/internal/objects/", storage.Handler(s.signer, s.Bucket, s.locations))
 	return mux
-}
-
-// sweepUploads deletes uploads that nobody uses, a day after they came.
-func (s *Server) sweepUploads(ctx context.Context) error {
-	ticker := time.NewTicker(time.Hour)
-	defer ticker.Stop()
-	for {
-		if _, err := s.uploads.Sweep(ctx, time.Now().Add(-24*time.Hour)); err != nil && ctx.Err() == nil {
-			s.Logger.Warn("sweeping uploads failed; trying again in an hour", "error", err)
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
