@@ -68,13 +68,7 @@ func (s *Spec) Check() error {
 		return modelmanager.Errorf(modelmanager.CodeInvalidSpec, "checking a spec: %w", err)
 	}
 	if _, _, problems := interpret(root, false); len(problems) > 0 {
-		for i := range problems {
-			problems[i].File = "spec"
-			if problems[i].Path != "" {
-				problems[i].File += "." + problems[i].Path
-			}
-		}
-		return problems
+		return problems.named("spec")
 	}
 	return nil
 }
