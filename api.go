@@ -183,3 +183,18 @@ type Upload struct {
 	Size   int64  `json:"size"` // bytes
 	SHA256 string `json:"sha256"`
 }
+
+// Limits are what a server lets a call ask for; beyond them it answers 413.
+type Limits struct {
+	PredictRows     int   `json:"predict_rows"`     // rows of one real-time call
+	PredictBytes    int64 `json:"predict_bytes"`    // the body of one
+	AnswerBytes     int64 `json:"answer_bytes"`     // and its answer
+	WaitSeconds     int   `json:"wait_seconds"`     // a call's deadline without Prefer: wait
+	MaxWaitSeconds  int   `json:"max_wait_seconds"` // the longest that Prefer: wait can ask for
+	ConcurrentCalls int   `json:"concurrent_calls"` // real-time calls under way at once, of all models
+	WaitingCalls    int   `json:"waiting_calls"`    // calls that wait for one version to start
+	UploadBytes     int64 `json:"upload_bytes"`     // one upload
+	SpecBytes       int   `json:"spec_bytes"`       // a version's spec, as canonical JSON
+	BodyBytes       int64 `json:"body_bytes"`       // the body of every other call
+	PageItems       int   `json:"page_items"`       // of a list
+}

@@ -5,11 +5,10 @@ package api
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -30,15 +29,17 @@ type Config struct {
 	Gateway  *gateway.Gateway
 	Jobs     *batch.Service
 	Uploads  *storage.Uploads
+	// Bucket keeps what an Idempotency-Key of a publication led to.
+	Bucket *storage.Bucket
 	// Adopt makes an upload the artifact of a version: it checks that it is an
 	// archive of a model's folder, and keeps it.
 	Adopt func(ctx context.Context, upload string) (modelmanager.Artifact, error)
 	// Ready says why the server can't serve yet; nil: it can.
 	Ready func() error
 
-	Version string // of the program
-	Metrics http.Handler
-	Logger  *slog.Logger
+	Version string       // of the program
+	Metrics http.Handler // nil: none
+	Logger  *slog.Logger // nil: slog.Default
 
 	// Hosts are the names by which callers may address the server, beside
 	// loopback addresses: a page of a stranger can't reach the API through a
@@ -50,22 +51,25 @@ type Config struct {
 type API struct {
 	Config
 	mux *http.ServeMux
+
+	draining chan struct{} // closed by Drain
+	drain    sync.Once
 }
 
 // New makes the API.
 func New(config Config) *API {
-	a := &API{Config: config, mux: http.NewServeMux()}
-	// huma knows one way to make its own errors ours: this variable.
-	huma.NewError = newError
-
-	settings := huma.DefaultConfig("Model Manager", config.Version)
-	settings.Info.Description = "Find models, ask them for predictions in real time and in batch, and manage their versions."
-	settings.DocsPath = ""     // it would load a script from another host
-	settings.CreateHooks = nil // no $schema in answers
-	settings.SchemasPath = ""  // the OpenAPI document has them
-	settings.RejectUnknownQueryParameters = true
-	h := humago.New(a.mux, settings)
-
+	a := &API{Config: config, mux: http.NewServeMux(), draining: make(chan struct{})}
+	if a.Logger == nil {
+		a.Logger = slog.Default()
+	}
+	if a.Ready == nil {
+		a.Ready = func() error { return nil }
+	}
+	if a.Metrics == nil {
+		a.Metrics = http.NotFoundHandler()
+	}
+	adoptErrors()
+	h := a.newHuma()
 	a.registerModels(h)
 	a.registerVersions(h)
 	a.registerTraffic(h)
@@ -73,87 +77,57 @@ func New(config Config) *API {
 	a.registerJobs(h)
 	a.registerUploads(h)
 	a.registerOperations(h)
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, modelmanager.Errorf(modelmanager.CodeNotFound,
-			"there is no %s %s; /openapi.json lists what there is", r.Method, r.URL.Path))
-	})
+	a.registerLimits(h)
+	a.mux.HandleFunc("/", a.unknown)
 	return a
 }
 
+func (a *API) newHuma() huma.API {
+	settings := huma.DefaultConfig("Model Manager", a.Version)
+	settings.Info.Description = "Find models, ask them for predictions in real time and in batch, and manage their versions. " +
+		"Errors are RFC 9457 problems with a `code` from a closed set. GET /v1/limits tells what a call may ask for."
+	settings.DocsPath = ""     // it would load a script from another host
+	settings.CreateHooks = nil // no $schema in answers
+	settings.SchemasPath = ""  // the OpenAPI document has them
+	h := humago.New(a.mux, settings)
+	h.UseMiddleware(a.checkCall)
+	return h
+}
+
+// Drain ends what would go on for ever, streams of events: a server that shuts
+// down calls it, so that it waits for none of them. Their readers come back.
+func (a *API) Drain() { a.drain.Do(func() { close(a.draining) }) }
+
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tracked := &tracker{ResponseWriter: w}
+	defer a.recovered(tracked, r)
 	if err := a.guard(r); err != nil {
-		problem.Write(w, err)
+		problem.Write(tracked, err)
 		return
 	}
-	a.mux.ServeHTTP(w, r)
+	tracked.Header()["X-Content-Type-Options"] = nosniff
+	a.mux.ServeHTTP(tracked, r)
 }
 
-// statusError makes one of our errors huma's: its JSON is the problem.
-type statusError struct {
-	problem.Problem
-	err error
-}
+// nosniff keeps browsers from taking an answer for something else than it says.
+var nosniff = []string{"nosniff"}
 
-// GetStatus implements huma.StatusError.
-func (e statusError) GetStatus() int { return e.Status }
-
-// Error implements error.
-func (e statusError) Error() string { return e.Detail }
-
-// ContentType implements huma.ContentTypeFilter.
-func (e statusError) ContentType(string) string { return problem.ContentType }
-
-// failed turns an error into what huma answers with.
-func (a *API) failed(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	p := problem.Of(err)
-	if p.Code == modelmanager.CodeInternal {
-		a.Logger.ErrorContext(ctx, "a call failed", "error", err)
-	}
-	coded := statusError{Problem: p, err: err}
-	if seconds := problem.RetryAfter(err); seconds > 0 {
-		return huma.ErrorWithHeaders(coded, http.Header{"Retry-After": {fmt.Sprint(seconds)}})
-	}
-	return coded
-}
-
-// newError makes huma's own errors, of requests that break the schema, into
-// problems with our codes.
-func newError(status int, message string, causes ...error) huma.StatusError {
-	var details []string
-	for _, cause := range causes {
-		var detail *huma.ErrorDetail
-		switch {
-		case cause == nil:
-		case errors.As(cause, &detail) && detail.Location != "":
-			details = append(details, detail.Location+": "+detail.Message)
-		default:
-			details = append(details, cause.Error())
+// unknown answers what no call is for.
+func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if _, pattern := a.mux.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host}); pattern != "/" {
+			allowed = append(allowed, method)
 		}
 	}
-	if len(details) > 0 {
-		message += ": " + strings.Join(details, "; ")
+	if len(allowed) == 0 {
+		problem.Write(w, modelmanager.Errorf(modelmanager.CodeNotFound,
+			"there is no %.20s %.200s; /openapi.json lists what there is", r.Method, r.URL.Path))
+		return
 	}
-	p := problem.Of(&modelmanager.Error{Code: codeOf(status), Detail: message})
-	if status != 0 {
-		p.Status = status
-	}
-	return statusError{Problem: p}
-}
-
-func codeOf(status int) modelmanager.Code {
-	switch {
-	case status == http.StatusNotFound:
-		return modelmanager.CodeNotFound
-	case status == http.StatusRequestEntityTooLarge:
-		return modelmanager.CodeTooLarge
-	case status == http.StatusUnsupportedMediaType:
-		return modelmanager.CodeUnsupportedMedia
-	case status >= 500:
-		return modelmanager.CodeInternal
-	}
-	return modelmanager.CodeBadRequest
+	list := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", list)
+	problem.WriteStatus(w, http.StatusMethodNotAllowed, modelmanager.Errorf(modelmanager.CodeBadRequest,
+		"%.20s is nothing that %.200s does; it takes %s", r.Method, r.URL.Path, list))
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,7 +24,7 @@ type diffInput struct {
 }
 
 func (a *API) registerDiff(h huma.API) {
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "diff-versions", Method: http.MethodGet, Path: "/v1/models/{model}/diff",
 		Summary:     "Compare two versions: spec, artifact, training metrics, predictions on the examples",
 		Description: "Both versions are asked, and so started where they are idle.",
@@ -138,18 +137,46 @@ func (a *API) predict(ctx context.Context, model string, version int, request mo
 		return nil, err
 	}
 	call.Header.Set("Content-Type", "application/json")
-	recorder := httptest.NewRecorder()
-	a.Gateway.Predict(recorder, call, model, version)
-	if recorder.Code != http.StatusOK {
+	var reply reply
+	a.Gateway.Predict(&reply, call, model, version)
+	if reply.status != http.StatusOK {
 		var p problem.Problem
-		if err := json.Unmarshal(recorder.Body.Bytes(), &p); err != nil {
-			return nil, fmt.Errorf("the gateway answered %d", recorder.Code)
+		if err := json.Unmarshal(reply.body.Bytes(), &p); err != nil {
+			return nil, fmt.Errorf("the gateway answered %d", reply.status)
 		}
 		return nil, &modelmanager.Error{Code: p.Code, Detail: p.Detail, Rows: p.Errors}
 	}
 	var response modelmanager.PredictResponse
-	if err := json.Unmarshal(recorder.Body.Bytes(), &response); err != nil {
+	if err := json.Unmarshal(reply.body.Bytes(), &response); err != nil {
 		return nil, fmt.Errorf("reading the predictions: %w", err)
 	}
 	return response.Predictions, nil
+}
+
+// reply keeps the answer to a call of our own.
+type reply struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (r *reply) Header() http.Header {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	return r.header
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *reply) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (r *reply) Write(p []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return r.body.Write(p)
 }

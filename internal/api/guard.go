@@ -13,13 +13,19 @@ var crossOrigin = http.NewCrossOriginProtection()
 
 // guard refuses requests that a browser was tricked into: those to a name that
 // isn't the server's, and those that change something from another site's page.
+//
+// A request without a Host, HTTP/1.0, comes from no browser. The two health
+// checks tell nobody anything, and are asked by address.
 func (a *API) guard(r *http.Request) error {
-	if !a.ownHost(r.Host) {
+	if r.Host != "" && !a.ownHost(r.Host) && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
 		return modelmanager.Errorf(modelmanager.CodeForbidden,
-			"this server doesn't answer to the name %q; start it with --host %s if it should", r.Host, hostname(r.Host))
+			"this server doesn't answer to the name %q; start it with --host %s if it should", shortened(r.Host), shortened(hostname(r.Host)))
 	}
 	if err := crossOrigin.Check(r); err != nil {
 		return modelmanager.Errorf(modelmanager.CodeForbidden, "a page of another site can't do this: %w", err)
+	}
+	if r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		return modelmanager.Errorf(modelmanager.CodeForbidden, "a page of another site can't read this")
 	}
 	return nil
 }

@@ -3,11 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -24,7 +20,40 @@ type submitInput struct {
 	ModelPath
 	DryRun bool   `query:"dry_run" doc:"Only look at the input, and say what would go wrong"`
 	Key    string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice is one job"`
-	Body   modelmanager.JobRequest
+	Body   JobRequest
+}
+
+// JobRequest is modelmanager.JobRequest as callers may write it.
+type JobRequest struct {
+	Input       modelmanager.JobInput  `json:"input"`
+	Output      modelmanager.JobOutput `json:"output,omitempty"`
+	Version     int                    `json:"version,omitempty" minimum:"0" doc:"Default: the version with the largest share of the traffic"`
+	MaxRejected MaxRejected            `json:"max_rejected,omitempty"`
+	Labels      map[string]string      `json:"labels,omitempty"`
+}
+
+// MaxRejected is a number of rows or a percentage, "2.5%".
+type MaxRejected string
+
+// UnmarshalJSON takes a number too.
+func (m *MaxRejected) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] != '"' {
+		*m = MaxRejected(data)
+		return nil
+	}
+	return json.Unmarshal(data, (*string)(m))
+}
+
+// Schema implements huma.SchemaProvider.
+func (MaxRejected) Schema(huma.Registry) *huma.Schema {
+	zero := 0.0
+	return &huma.Schema{
+		Description: "The job stops once more rows are rejected: a number, or a percentage such as 2.5%. Default: 0",
+		OneOf: []*huma.Schema{
+			{Type: huma.TypeInteger, Minimum: &zero},
+			{Type: huma.TypeString, MaxLength: new(32)},
+		},
+	}
 }
 
 // submitOutput is a job (202), or a dry run's check (200).
@@ -53,7 +82,7 @@ type cancelInput struct {
 
 func (a *API) registerJobs(h huma.API) {
 	tags := []string{"jobs"}
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "submit-job", Method: http.MethodPost, Path: "/v1/models/{model}/jobs",
 		Summary: "Predict a whole file", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Responses: map[string]*huma.Response{
@@ -63,11 +92,11 @@ func (a *API) registerJobs(h huma.API) {
 				"application/json": {Schema: h.OpenAPI().Components.Schemas.Schema(typeOf[modelmanager.Job](), true, "")}}},
 		},
 	}, a.submitJob)
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: "/v1/jobs",
 		Summary: "List jobs, newest first", Tags: tags,
 	}, a.listJobs)
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "get-job", Method: http.MethodGet, Path: "/v1/jobs/{job}",
 		Summary: "Show a job", Tags: tags,
 	}, func(ctx context.Context, in *JobPath) (*body[modelmanager.Job], error) {
@@ -77,7 +106,7 @@ func (a *API) registerJobs(h huma.API) {
 		}
 		return answer(job), nil
 	})
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "cancel-job", Method: http.MethodDelete, Path: "/v1/jobs/{job}",
 		Summary: "Cancel a job; delete a finished one's data", Tags: tags, DefaultStatus: http.StatusNoContent,
 	}, func(ctx context.Context, in *cancelInput) (*struct{}, error) {
@@ -87,7 +116,7 @@ func (a *API) registerJobs(h huma.API) {
 		_, err := a.Jobs.Cancel(ctx, in.Job, caller(ctx))
 		return nil, a.failed(ctx, err)
 	})
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "retry-job", Method: http.MethodPost, Path: "/v1/jobs/{job}/retry",
 		Summary: "Run only what failed or was rejected, as a new job", Tags: tags, DefaultStatus: http.StatusAccepted,
 	}, func(ctx context.Context, in *retryInput) (*submitOutput, error) {
@@ -118,7 +147,7 @@ func (a *API) submitJob(ctx context.Context, in *submitInput) (*submitOutput, er
 	}
 	request := batch.Request{
 		Model: in.Model, Version: number, Input: in.Body.Input, Output: in.Body.Output,
-		MaxRejected: in.Body.MaxRejected, Labels: in.Body.Labels, By: caller(ctx), IdempotencyKey: in.Key,
+		Requested: in.Body.Version, MaxRejected: string(in.Body.MaxRejected), Labels: in.Body.Labels, By: caller(ctx), IdempotencyKey: in.Key,
 	}
 	if in.DryRun {
 		check, err := a.Jobs.DryRun(ctx, request)
@@ -135,13 +164,9 @@ func (a *API) submitJob(ctx context.Context, in *submitInput) (*submitOutput, er
 }
 
 func (a *API) listJobs(ctx context.Context, in *listJobsInput) (*body[modelmanager.JobList], error) {
-	labels := map[string]string{}
-	for _, pair := range in.Label {
-		name, value, found := strings.Cut(pair, "=")
-		if !found {
-			return nil, a.failed(ctx, modelmanager.Errorf(modelmanager.CodeBadRequest, "label %q is not name=value", pair))
-		}
-		labels[name] = value
+	labels, err := labelsOf(in.Label)
+	if err != nil {
+		return nil, a.failed(ctx, err)
 	}
 	page, err := a.Jobs.List(ctx, batch.Query{
 		Model: in.Model, State: modelmanager.JobState(in.State), Labels: labels, Limit: in.Limit, PageToken: in.PageToken,
@@ -153,114 +178,4 @@ func (a *API) listJobs(ctx context.Context, in *listJobsInput) (*body[modelmanag
 		page.Jobs = []modelmanager.Job{}
 	}
 	return answer(page), nil
-}
-
-// registerJobStreams mounts what streams out of a job.
-func (a *API) registerJobStreams(h huma.API) {
-	stream := func(what, summary, contentType string, write func(context.Context, string, io.Writer) error) {
-		a.plain(h, huma.Operation{
-			OperationID: "job-" + what, Method: http.MethodGet, Path: "/v1/jobs/{job}/" + what,
-			Summary: summary, Tags: []string{"jobs"},
-		}, contentType, func(w http.ResponseWriter, r *http.Request) error {
-			return a.stream(w, r, contentType, write)
-		})
-	}
-	stream("rejected", "The rejected rows, with reasons, as JSON Lines", "application/x-ndjson", a.Jobs.Rejected)
-	stream("logs", "What the workers have logged", "text/plain; charset=utf-8", a.Jobs.Logs)
-	a.plain(h, huma.Operation{
-		OperationID: "job-output", Method: http.MethodGet, Path: "/v1/jobs/{job}/output",
-		Summary: "The results as one stream, in the input's order and format", Tags: []string{"jobs"},
-	}, "application/octet-stream", func(w http.ResponseWriter, r *http.Request) error {
-		job, err := a.Jobs.Get(r.Context(), r.PathValue("job"))
-		if err != nil {
-			return err
-		}
-		format := job.Output.Format
-		if format == "" {
-			format = job.Input.Format
-		}
-		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", job.Model+"-"+job.ID+"."+format))
-		return a.stream(w, r, contentTypes[format], a.Jobs.Output)
-	})
-	a.plain(h, huma.Operation{
-		OperationID: "job-events", Method: http.MethodGet, Path: "/v1/jobs/{job}/events",
-		Summary: "The job each time it changes, as server-sent events, until it ends", Tags: []string{"jobs"},
-	}, "text/event-stream", a.jobEvents)
-}
-
-// contentTypes of the formats that files have.
-var contentTypes = map[string]string{
-	"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet",
-	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
-
-// stream sends what write writes. Once bytes are on their way, an error can
-// only break the connection, which the reader then sees.
-func (a *API) stream(w http.ResponseWriter, r *http.Request, contentType string, write func(context.Context, string, io.Writer) error) error {
-	if contentType == "" {
-		contentType = "application/octet-stream"
-	}
-	out := &lazyHeader{ResponseWriter: w, contentType: contentType}
-	err := write(r.Context(), r.PathValue("job"), out)
-	if err != nil && out.started {
-		a.Logger.WarnContext(r.Context(), "a stream broke off", "path", r.URL.Path, "error", err)
-		panic(http.ErrAbortHandler)
-	}
-	if err == nil && !out.started {
-		_, err = out.Write(nil)
-	}
-	return err
-}
-
-// lazyHeader sends the header with the first byte, so that an error before it
-// is still an answer of its own.
-type lazyHeader struct {
-	http.ResponseWriter
-	contentType string
-	started     bool
-}
-
-// Write implements io.Writer.
-func (l *lazyHeader) Write(p []byte) (int, error) {
-	if !l.started {
-		l.started = true
-		l.Header().Set("Content-Type", l.contentType)
-		l.Header().Set("X-Content-Type-Options", "nosniff")
-	}
-	return l.ResponseWriter.Write(p)
-}
-
-// keepAlive is how often a quiet event stream says that it is still there.
-const keepAlive = 15 * time.Second
-
-func (a *API) jobEvents(w http.ResponseWriter, r *http.Request) error {
-	events, err := a.Jobs.Events(r.Context(), r.PathValue("job"))
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	control := http.NewResponseController(w)
-	ticker := time.NewTicker(keepAlive)
-	defer ticker.Stop()
-	for {
-		select {
-		case job, open := <-events:
-			if !open {
-				return nil
-			}
-			data, err := json.Marshal(job)
-			if err != nil {
-				return nil
-			}
-			fmt.Fprintf(w, "event: job\ndata: %s\n\n", data)
-		case <-ticker.C:
-			fmt.Fprint(w, ": still here\n\n")
-		case <-r.Context().Done():
-			return nil
-		}
-		if control.Flush() != nil {
-			return nil
-		}
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -41,15 +40,15 @@ type listModelsInput struct {
 }
 
 func (a *API) registerModels(h huma.API) {
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "list-models", Method: http.MethodGet, Path: "/v1/models",
 		Summary: "Search and list models", Tags: []string{"models"},
 	}, a.listModels)
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "get-model", Method: http.MethodGet, Path: "/v1/models/{model}",
 		Summary: "Show a model, with its live version's spec", Tags: []string{"models"},
 	}, a.getModel)
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "retire-model", Method: http.MethodDelete, Path: "/v1/models/{model}",
 		Summary: "Retire a model: it answers no more, its versions are kept", Tags: []string{"models"},
 		DefaultStatus: http.StatusNoContent,
@@ -57,13 +56,9 @@ func (a *API) registerModels(h huma.API) {
 }
 
 func (a *API) listModels(ctx context.Context, in *listModelsInput) (*body[modelmanager.ModelList], error) {
-	labels := map[string]string{}
-	for _, pair := range in.Label {
-		name, value, found := strings.Cut(pair, "=")
-		if !found {
-			return nil, a.failed(ctx, modelmanager.Errorf(modelmanager.CodeBadRequest, "label %q is not name=value", pair))
-		}
-		labels[name] = value
+	labels, err := labelsOf(in.Label)
+	if err != nil {
+		return nil, a.failed(ctx, err)
 	}
 	page, err := a.Registry.List(registry.Query{
 		Text: in.Text, Owner: in.Owner, Labels: labels, Serve: modelmanager.Mode(in.Serve),
@@ -81,7 +76,7 @@ func (a *API) listModels(ctx context.Context, in *listModelsInput) (*body[modelm
 
 func (a *API) getModel(ctx context.Context, in *ModelPath) (*body[modelmanager.ModelInfo], error) {
 	model, err := a.Registry.Get(ctx, in.Model)
-	if err != nil && modelmanager.CodeOf(err) != modelmanager.CodeRetired {
+	if err != nil {
 		return nil, a.failed(ctx, err)
 	}
 	info := a.modelInfo(model)

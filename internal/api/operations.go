@@ -18,11 +18,11 @@ type versionOf struct {
 }
 
 func (a *API) registerOperations(h huma.API) {
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "healthz", Method: http.MethodGet, Path: "/healthz",
 		Summary: "Is the server alive?", Tags: []string{"operations"},
 	}, func(context.Context, *struct{}) (*body[state], error) { return answer(state{"ok"}), nil })
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "readyz", Method: http.MethodGet, Path: "/readyz",
 		Summary: "Can the server serve?", Tags: []string{"operations"},
 	}, func(ctx context.Context, _ *struct{}) (*body[state], error) {
@@ -31,11 +31,17 @@ func (a *API) registerOperations(h huma.API) {
 		}
 		return answer(state{"ok"}), nil
 	})
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "version", Method: http.MethodGet, Path: "/v1/version",
 		Summary: "What the server is", Tags: []string{"operations"},
 	}, func(context.Context, *struct{}) (*body[versionOf], error) {
 		return answer(versionOf{a.Version}), nil
 	})
-	a.mux.Handle("GET /metrics", a.Metrics)
+	a.plain(h, huma.Operation{
+		OperationID: "metrics", Method: http.MethodGet, Path: "/metrics",
+		Summary: "Metrics for Prometheus", Tags: []string{"operations"},
+	}, "text/plain", func(w http.ResponseWriter, r *http.Request) error {
+		a.Metrics.ServeHTTP(w, r)
+		return nil
+	})
 }

@@ -2,11 +2,11 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"modelmanager.dev"
-	"modelmanager.dev/internal/problem"
 )
 
 // registerPredict mounts the calls for rows. They stream through the gateway,
@@ -17,7 +17,7 @@ func (a *API) registerPredict(h huma.API) {
 	csv := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
 	for _, path := range []string{"/v1/models/{model}/predict", "/v1/models/{model}/versions/{version}/predict"} {
 		id, summary := "predict", "Predict rows, by the version that the traffic says"
-		if containsSegment(path, "{version}") {
+		if strings.Contains(path, "{version}") {
 			id, summary = "predict-version", "Predict rows, by this version"
 		}
 		a.plain(h, huma.Operation{
@@ -34,7 +34,6 @@ func (a *API) registerPredict(h huma.API) {
 				"200": {Description: "Predictions, one a row", Content: map[string]*huma.MediaType{
 					"application/json": {Schema: response}, "text/csv": csv,
 				}},
-				"default": {Description: "A problem", Content: map[string]*huma.MediaType{problem.ContentType: {}}},
 			},
 		}, "application/json", func(w http.ResponseWriter, r *http.Request) error {
 			ref, err := pathRef(r)

@@ -58,12 +58,3 @@ func imageArtifact(reference string) (modelmanager.Artifact, error) {
 	}
 	return modelmanager.Artifact{Digest: "sha256:" + digest, Image: reference}, nil
 }
-
-func containsSegment(path, segment string) bool {
-	for part := range strings.SplitSeq(path, "/") {
-		if part == segment {
-			return true
-		}
-	}
-	return false
-}

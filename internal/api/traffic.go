@@ -28,7 +28,7 @@ type rollbackInput struct {
 }
 
 func (a *API) registerTraffic(h huma.API) {
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "get-traffic", Method: http.MethodGet, Path: "/v1/models/{model}/traffic",
 		Summary: "Which versions answer", Tags: []string{"traffic"},
 	}, func(ctx context.Context, in *ModelPath) (*body[modelmanager.Traffic], error) {
@@ -38,7 +38,7 @@ func (a *API) registerTraffic(h huma.API) {
 		}
 		return answer(model.Traffic()), nil
 	})
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "set-traffic", Method: http.MethodPut, Path: "/v1/models/{model}/traffic",
 		Summary: "Say which versions answer, by percent", Tags: []string{"traffic"},
 	}, func(ctx context.Context, in *setTrafficInput) (*body[modelmanager.Traffic], error) {
@@ -49,7 +49,7 @@ func (a *API) registerTraffic(h huma.API) {
 		}
 		return answer(model.Traffic()), nil
 	})
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "traffic-history", Method: http.MethodGet, Path: "/v1/models/{model}/traffic/history",
 		Summary: "The last 20 settings: who, when, why", Tags: []string{"traffic"},
 	}, func(ctx context.Context, in *ModelPath) (*body[modelmanager.TrafficHistory], error) {
@@ -59,7 +59,7 @@ func (a *API) registerTraffic(h huma.API) {
 		}
 		return answer(modelmanager.TrafficHistory{History: model.History}), nil
 	})
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "rollback", Method: http.MethodPost, Path: "/v1/models/{model}/rollback",
 		Summary: "Return to the setting before; again: one further back", Tags: []string{"traffic"},
 	}, func(ctx context.Context, in *rollbackInput) (*body[modelmanager.Traffic], error) {

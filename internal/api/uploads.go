@@ -2,8 +2,12 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"os"
 	"reflect"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -28,13 +32,55 @@ func (a *API) registerUploads(h huma.API) {
 			Description: "The upload", Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
 		}},
 	}, "application/json", func(w http.ResponseWriter, r *http.Request) error {
-		upload, err := a.Uploads.Put(r.Context(), r.Body, maxUpload)
+		body := &patient{body: r.Body, control: http.NewResponseController(w), patience: uploadPatience}
+		upload, err := a.Uploads.Put(r.Context(), body, maxUpload)
+		if body.err != nil {
+			return brokenUpload(r, body.err)
+		}
 		if err != nil {
 			return err
 		}
 		writeJSON(w, http.StatusCreated, upload)
 		return nil
 	})
+}
+
+// patient reads a body for as long as some of it keeps coming.
+type patient struct {
+	body     io.Reader
+	control  *http.ResponseController
+	patience time.Duration
+	err      error // of the body itself, if it broke off
+}
+
+// uploadPatience is how long an upload may stand still.
+const uploadPatience = time.Minute
+
+// Read implements io.Reader.
+func (p *patient) Read(data []byte) (int, error) {
+	// Not every ResponseWriter has deadlines; the server's own then apply.
+	_ = p.control.SetReadDeadline(time.Now().Add(p.patience))
+	n, err := p.body.Read(data)
+	if err != nil {
+		_ = p.control.SetReadDeadline(time.Time{})
+		if err != io.EOF {
+			p.err = err
+		}
+	}
+	return n, err
+}
+
+func brokenUpload(r *http.Request, err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return modelmanager.Errorf(modelmanager.CodeTooLarge, "an upload can have %d bytes", tooLarge.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return modelmanager.Errorf(modelmanager.CodeDeadlineExceeded, "the upload stood still for %s; nothing of it is kept, send it again", uploadPatience)
+	case r.Context().Err() != nil:
+		return modelmanager.Errorf(modelmanager.CodeCancelled, "the caller went away; nothing of the upload is kept")
+	}
+	return modelmanager.Errorf(modelmanager.CodeBadRequest, "the upload broke off: %w; nothing of it is kept, send it again", err)
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) {

@@ -11,9 +11,6 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/platform"
-	"modelmanager.dev/internal/problem"
-	"modelmanager.dev/internal/registry"
-	"modelmanager.dev/internal/spec"
 )
 
 // VersionPath names a version.
@@ -27,26 +24,19 @@ type listVersionsInput struct {
 	PageQuery
 }
 
-type publishInput struct {
-	ModelPath
-	Key  string `header:"Idempotency-Key" maxLength:"200"`
-	Body modelmanager.PublishRequest
-}
-
 func (a *API) registerVersions(h huma.API) {
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "list-versions", Method: http.MethodGet, Path: "/v1/models/{model}/versions",
 		Summary: "List a model's versions, newest first", Tags: []string{"versions"},
 	}, a.listVersions)
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "get-version", Method: http.MethodGet, Path: "/v1/models/{model}/versions/{version}",
 		Summary: "Show a version, with its spec", Tags: []string{"versions"},
 	}, a.getVersion)
-	huma.Register(h, huma.Operation{
+	register(h, huma.Operation{
 		OperationID: "publish-version", Method: http.MethodPost, Path: "/v1/models/{model}/versions",
 		Summary:       "Publish a version; the same content again answers the same version",
 		Tags:          []string{"versions"},
-		MaxBodyBytes:  1 << 20,
 		DefaultStatus: http.StatusCreated,
 	}, a.publishVersion)
 	a.registerDiff(h)
@@ -111,59 +101,6 @@ func (a *API) versionInfo(model modelmanager.Model, version modelmanager.Version
 	return info
 }
 
-func (a *API) publishVersion(ctx context.Context, in *publishInput) (*body[modelmanager.PublishResult], error) {
-	result, err := a.Publish(ctx, in.Model, in.Body)
-	if err != nil {
-		return nil, a.failed(ctx, err)
-	}
-	return answer(result), nil
-}
-
-// Publish keeps a version and rolls it out as its spec asks for. It is
-// idempotent by content: the same spec and artifact are the same version.
-func (a *API) Publish(ctx context.Context, name string, request modelmanager.PublishRequest) (modelmanager.PublishResult, error) {
-	var none modelmanager.PublishResult
-	s, err := spec.FromCanonical(string(request.Spec))
-	if err != nil {
-		return none, err
-	}
-	if s.Name != name {
-		return none, modelmanager.Errorf(modelmanager.CodeBadRequest,
-			"publishing %s: the spec is of %q; publish it under its own name", name, s.Name)
-	}
-	var artifact modelmanager.Artifact
-	switch {
-	case request.Artifact.Upload != "" && request.Artifact.Image != "":
-		return none, modelmanager.Errorf(modelmanager.CodeBadRequest, "publishing %s: give an upload or an image, not both", name)
-	case request.Artifact.Upload != "":
-		artifact, err = a.Adopt(ctx, request.Artifact.Upload)
-	case request.Artifact.Image != "":
-		artifact, err = imageArtifact(request.Artifact.Image)
-	default:
-		err = modelmanager.Errorf(modelmanager.CodeBadRequest, "publishing %s: there is no artifact; give an upload or an image", name)
-	}
-	if err != nil {
-		return none, err
-	}
-	version, created, err := a.Registry.Publish(ctx, registry.Publication{
-		Spec: s, Artifact: artifact, Source: request.Source, Number: request.Version,
-		By: caller(ctx), Reason: request.Reason,
-	})
-	if err != nil {
-		return none, err
-	}
-	if !request.Hold {
-		if err := a.rollOut(ctx, s, version, request.Reason); err != nil {
-			return none, err
-		}
-	}
-	model, err := a.Registry.Get(ctx, name)
-	if err != nil {
-		return none, err
-	}
-	return modelmanager.PublishResult{VersionInfo: a.versionInfo(model, version), New: created}, nil
-}
-
 func (a *API) versionLogs(w http.ResponseWriter, r *http.Request) error {
 	ref, err := pathRef(r)
 	if err != nil {
@@ -172,16 +109,36 @@ func (a *API) versionLogs(w http.ResponseWriter, r *http.Request) error {
 	if _, err := a.Registry.Version(r.Context(), ref.Model, ref.Version); err != nil {
 		return err
 	}
-	lines, _ := strconv.Atoi(r.URL.Query().Get("lines"))
+	lines, err := linesOf(r)
+	if err != nil {
+		return err
+	}
 	logs, err := a.Platform.Logs(r.Context(), ref, lines)
 	if err != nil {
 		return err
 	}
 	defer logs.Close()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = io.Copy(w, logs)
 	return nil
+}
+
+// Lines of a log: so many if the caller doesn't say, and at most.
+const (
+	defaultLines = 200
+	maxLines     = 100_000
+)
+
+func linesOf(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("lines")
+	if text == "" {
+		return defaultLines, nil
+	}
+	lines, err := strconv.Atoi(text)
+	if err != nil || lines < 1 || lines > maxLines {
+		return 0, modelmanager.Errorf(modelmanager.CodeBadRequest, "lines is %q; it is a number from 1 to %d", shortened(text), maxLines)
+	}
+	return lines, nil
 }
 
 // pathRef reads the version that a path names.
@@ -190,46 +147,9 @@ func pathRef(r *http.Request) (platform.Ref, error) {
 	if text := r.PathValue("version"); text != "" {
 		number, err := strconv.Atoi(text)
 		if err != nil || number < 1 {
-			return ref, modelmanager.Errorf(modelmanager.CodeBadRequest, "%q is not a version; versions are 1, 2, 3 …", text)
+			return ref, modelmanager.Errorf(modelmanager.CodeBadRequest, "%q is not a version; versions are 1, 2, 3 …", shortened(text))
 		}
 		ref.Version = number
 	}
 	return ref, nil
-}
-
-// plain mounts a handler that streams, and describes it in the OpenAPI document.
-func (a *API) plain(h huma.API, operation huma.Operation, contentType string, handler func(http.ResponseWriter, *http.Request) error) {
-	if operation.Responses == nil {
-		operation.Responses = map[string]*huma.Response{
-			"200":     {Description: "OK", Content: map[string]*huma.MediaType{contentType: {}}},
-			"default": {Description: "A problem", Content: map[string]*huma.MediaType{problem.ContentType: {}}},
-		}
-	}
-	describePath(&operation)
-	h.OpenAPI().AddOperation(&operation)
-	a.mux.HandleFunc(operation.Method+" "+operation.Path, func(w http.ResponseWriter, r *http.Request) {
-		if err := handler(w, r); err != nil {
-			a.writeError(w, r, err)
-		}
-	})
-}
-
-func (a *API) writeError(w http.ResponseWriter, r *http.Request, err error) {
-	if modelmanager.CodeOf(err) == modelmanager.CodeInternal {
-		a.Logger.ErrorContext(r.Context(), "a call failed", "method", r.Method, "path", r.URL.Path, "error", err)
-	}
-	problem.Write(w, err)
-}
-
-// describePath adds the path's own parameters to an operation.
-func describePath(operation *huma.Operation) {
-	for _, name := range []string{"model", "version", "job"} {
-		schema := &huma.Schema{Type: "string"}
-		if name == "version" {
-			schema.Type = "integer"
-		}
-		if containsSegment(operation.Path, "{"+name+"}") {
-			operation.Parameters = append(operation.Parameters, &huma.Param{Name: name, In: "path", Required: true, Schema: schema})
-		}
-	}
 }

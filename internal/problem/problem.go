@@ -104,7 +104,14 @@ func detail(err error, coded *modelmanager.Error) string {
 
 // Write answers a request with an error.
 func Write(w http.ResponseWriter, err error) {
+	WriteStatus(w, Of(err).Status, err)
+}
+
+// WriteStatus answers with an error and another status than its code's, where
+// HTTP has one that says more: 405, for a method that a path doesn't take.
+func WriteStatus(w http.ResponseWriter, status int, err error) {
 	p := Of(err)
+	p.Status = status
 	header := w.Header()
 	header.Set("Content-Type", ContentType)
 	header.Set("X-Content-Type-Options", "nosniff")

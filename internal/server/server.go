@@ -135,7 +135,7 @@ func (s *Server) wire() (err error) {
 		Server: "http://" + s.internal.Addr().String(), Retention: s.Retention, Logger: s.Logger,
 	})
 	s.api = api.New(api.Config{
-		Registry: s.registry, Platform: s.platform, Gateway: s.gateway, Jobs: s.jobs, Uploads: s.uploads,
+		Registry: s.registry, Platform: s.platform, Gateway: s.gateway, Jobs: s.jobs, Uploads: s.uploads, Bucket: s.Bucket,
 		Adopt: s.artifacts.adopt, Ready: s.ready, Version: s.Version, Hosts: s.Hosts, Logger: s.Logger,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 	})
@@ -219,6 +219,7 @@ func (s *Server) Run(ctx context.Context, published func(problems map[string]err
 	}
 
 	public := &http.Server{Handler: s.api, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug)}
+	public.RegisterOnShutdown(s.api.Drain)
 	private := &http.Server{Handler: s.internalHandler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug)}
 	group.Go(func() error { return serve(public, s.listener) })
 	group.Go(func() error { return serve(private, s.internal) })

@@ -22,8 +22,8 @@ func (t target) Upload(ctx context.Context, _ string, data io.Reader) (modelmana
 }
 
 // Publish implements pipeline.Target.
-func (t target) Publish(ctx context.Context, model string, request modelmanager.PublishRequest, _ string) (modelmanager.PublishResult, error) {
-	return t.api.Publish(ctx, model, request)
+func (t target) Publish(ctx context.Context, model string, request modelmanager.PublishRequest, idempotencyKey string) (modelmanager.PublishResult, error) {
+	return t.api.Publish(ctx, model, request, idempotencyKey)
 }
 
 // published tells whether one of a model's versions was made of this tree.

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// registerJobStreams mounts what streams out of a job.
+func (a *API) registerJobStreams(h huma.API) {
+	stream := func(what, summary, contentType string, write func(context.Context, string, io.Writer) error) {
+		a.plain(h, huma.Operation{
+			OperationID: "job-" + what, Method: http.MethodGet, Path: "/v1/jobs/{job}/" + what,
+			Summary: summary, Tags: []string{"jobs"},
+		}, contentType, func(w http.ResponseWriter, r *http.Request) error {
+			return a.stream(w, r, contentType, write)
+		})
+	}
+	stream("rejected", "The rejected rows, with reasons, as JSON Lines", "application/x-ndjson", a.Jobs.Rejected)
+	stream("logs", "What the workers have logged", "text/plain; charset=utf-8", a.Jobs.Logs)
+	a.plain(h, huma.Operation{
+		OperationID: "job-output", Method: http.MethodGet, Path: "/v1/jobs/{job}/output",
+		Summary: "The results as one stream, in the input's order and format", Tags: []string{"jobs"},
+	}, "application/octet-stream", func(w http.ResponseWriter, r *http.Request) error {
+		job, err := a.Jobs.Get(r.Context(), r.PathValue("job"))
+		if err != nil {
+			return err
+		}
+		format := job.Output.Format
+		if format == "" {
+			format = job.Input.Format
+		}
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", job.Model+"-"+job.ID+"."+format))
+		return a.stream(w, r, contentTypes[format], a.Jobs.Output)
+	})
+	a.plain(h, huma.Operation{
+		OperationID: "job-events", Method: http.MethodGet, Path: "/v1/jobs/{job}/events",
+		Summary: "The job each time it changes, as server-sent events, until it ends", Tags: []string{"jobs"},
+	}, "text/event-stream", a.jobEvents)
+}
+
+// contentTypes of the formats that files have.
+var contentTypes = map[string]string{
+	"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet",
+	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+// stream sends what write writes. Once bytes are on their way, an error can
+// only break the connection, which the reader then sees.
+func (a *API) stream(w http.ResponseWriter, r *http.Request, contentType string, write func(context.Context, string, io.Writer) error) error {
+	if contentType == "" {
+		contentType = "application/octet-stream"
+	}
+	if r.Method == http.MethodHead { // what it would be, without making it
+		if _, err := a.Jobs.Get(r.Context(), r.PathValue("job")); err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", contentType)
+		return nil
+	}
+	out := &lazyHeader{ResponseWriter: w, contentType: contentType}
+	err := write(r.Context(), r.PathValue("job"), out)
+	if err != nil && out.started {
+		a.Logger.WarnContext(r.Context(), "a stream broke off", "path", r.URL.Path, "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	if err == nil && !out.started {
+		_, err = out.Write(nil)
+	}
+	return err
+}
+
+// lazyHeader sends the header with the first byte, so that an error before it
+// is still an answer of its own.
+type lazyHeader struct {
+	http.ResponseWriter
+	contentType string
+	started     bool
+}
+
+// Write implements io.Writer.
+func (l *lazyHeader) Write(p []byte) (int, error) {
+	if !l.started {
+		l.started = true
+		l.Header().Set("Content-Type", l.contentType)
+	}
+	return l.ResponseWriter.Write(p)
+}
