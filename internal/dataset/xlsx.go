@@ -35,11 +35,7 @@ func sniffXLSX(ctx context.Context, src Source, input modelmanager.JobInput, s *
 		if err != nil {
 			return input, err
 		}
-		var texts []string
-		for _, name := range xlsxNames(cells) {
-			texts = append(texts, name)
-		}
-		sample.rows = append(sample.rows, texts)
+		sample.rows = append(sample.rows, xlsxNames(cells))
 		sample.lines = append(sample.lines, int64(rows.number))
 	}
 	if len(sample.rows) == 0 {

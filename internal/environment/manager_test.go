@@ -131,6 +131,21 @@ func TestPython(t *testing.T) {
 	if err != nil || again.Hash != results[0].Hash || len(told) > 0 {
 		t.Errorf("the second time: %+v, %v, told %q", again, err, told)
 	}
+	// Another model with the same lock file shares it.
+	other := environment.Need{Spec: need.Spec, Dir: t.TempDir()}
+	lock, err := os.ReadFile(filepath.Join(need.Dir, "requirements.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"requirements.txt": lock, "model.bin": []byte("another model")} {
+		if err := os.WriteFile(filepath.Join(other.Dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shared, err := managers[0].Prepare(t.Context(), other, progress)
+	if err != nil || shared.Hash != results[0].Hash || len(told) > 0 {
+		t.Errorf("another model with the same lock file: %+v, %v, told %q", shared, err, told)
+	}
 	// What a killed build leaves behind is done anew.
 	if err := os.Remove(filepath.Join(dir, again.Hash, "complete.json")); err != nil {
 		t.Fatal(err)

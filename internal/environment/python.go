@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -58,7 +59,7 @@ func (m *Manager) planPython(ctx context.Context, need Need) (*plan, error) {
 		return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
 	}
 	p.inputs = append([]string{"python", name, normalise(content), interpreter.identity, runtime.GOOS + "/" + runtime.GOARCH}, included...)
-	if installsFolder(strings.Join(p.inputs, "\n")) {
+	if slices.ContainsFunc(append([]string{content}, included...), installsFolder) {
 		// What is installed from the folder itself is part of the lock, in effect.
 		digest, err := folderDigest(need.Dir)
 		if err != nil {

@@ -1,7 +1,6 @@
 package platformtest
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -243,6 +242,6 @@ func (h *harness) noProcesses() {
 		return
 	}
 	if n := h.fixture.Processes(h.T); n > 0 {
-		h.Error(fmt.Sprintf("%d processes are left", n))
+		h.Errorf("%d processes are left", n)
 	}
 }
