@@ -100,5 +100,5 @@ func (o *serveOptions) logger(out io.Writer) *slog.Logger {
 	if o.logJSON {
 		return slog.New(slog.NewJSONHandler(out, options))
 	}
-	return slog.New(slog.NewTextHandler(out, options))
+	return slog.New(newLines(out, level))
 }
