@@ -45,6 +45,7 @@ type Job struct {
 
 // JobRows counts a job's rows. In a finished job Read = Predicted + Rejected.
 type JobRows struct {
+	Total     int64            `json:"total,omitempty"` // of a running job: how many there are, once that is known
 	Read      int64            `json:"read"`
 	Predicted int64            `json:"predicted"`
 	Rejected  int64            `json:"rejected"`

@@ -231,6 +231,7 @@ func (t *tracker) job() modelmanager.Job {
 	}
 	job.State, job.Rows, job.Input = modelmanager.JobRunning, rows, t.plan.Input
 	job.Started = &t.plan.Started
+	job.Rows.Total, _ = t.plan.rows()
 	job.Shards = modelmanager.JobShards{Total: len(t.plan.Shards), Done: len(t.done)}
 	return job
 }

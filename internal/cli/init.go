@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,11 +23,18 @@ import (
 // initExamples is how many rows of the data become examples.
 const initExamples = 3
 
+// pandasIndex is what pandas calls a frame's index in Parquet.
+var pandasIndex = regexp.MustCompile(`^__index_level_\d+__$`)
+
+// languages are those that a model can begin in.
+var languages = []string{"python", "r", "java", "go"}
+
 type initOptions struct {
 	*global
 	language       string
 	data           string
 	targets        []string
+	ignored        []string
 	summary, owner string
 }
 
@@ -36,7 +45,9 @@ func newInit(g *global) *cobra.Command {
 		Short: "Begin a new model, in a folder NAME that passes mm validate as it is",
 		Long: `Begin a new model, in a folder NAME that passes mm validate as it is. With
 --data and --target, its features, predictions and examples come from a file:
-types, what may be null, and the values of texts that recur.`,
+types, what may be null, and the values of texts that recur.
+
+  mm init churn --data customers.csv --target churned --ignore customer_id`,
 		Args: exactly("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			return o.run(command.Context(), args[0])
@@ -46,6 +57,7 @@ types, what may be null, and the values of texts that recur.`,
 	flags.StringVar(&o.language, "language", "python", "python, r, java or go")
 	flags.StringVar(&o.data, "data", "", "training data: CSV, JSON Lines, Parquet or Excel")
 	flags.StringSliceVar(&o.targets, "target", nil, "the column of --data that the model predicts; repeatable")
+	flags.StringSliceVar(&o.ignored, "ignore", nil, "a column of --data that is neither feature nor prediction, such as an id; repeatable")
 	flags.StringVar(&o.summary, "summary", "", "one sentence: what the model predicts")
 	flags.StringVar(&o.owner, "owner", "", "who answers for the model")
 	return command
@@ -54,6 +66,9 @@ types, what may be null, and the values of texts that recur.`,
 func (o *initOptions) run(ctx context.Context, name string) error {
 	if (o.data == "") != (len(o.targets) == 0) {
 		return usageError{errors.New("--data and --target go together: the file, and the column to predict")}
+	}
+	if !slices.Contains(languages, o.language) {
+		return usageError{fmt.Errorf("--language %s: choose python, r, java or go", o.language)}
 	}
 	options := spec.InitOptions{
 		Name: name, Language: o.language, Summary: o.summary, Owner: o.owner,
@@ -79,12 +94,17 @@ func (o *initOptions) run(ctx context.Context, name string) error {
 		for _, path := range paths {
 			fmt.Fprintln(w, path)
 		}
-		fmt.Fprintf(o.Err, "next: mm validate %s; mm publish %s\n", name, name)
+		fmt.Fprintf(o.Err, "next: mm validate %s, then mm publish %s\n", name, name)
 	})
 }
 
 // infer takes features, predictions and examples from the data.
 func (o *initOptions) infer(ctx context.Context, options *spec.InitOptions) error {
+	file, _, err := openInput(o.data)
+	if err != nil {
+		return err
+	}
+	file.Close()
 	source, err := dataset.NewFileSource(o.data)
 	if err != nil {
 		return err
@@ -101,22 +121,11 @@ func (o *initOptions) infer(ctx context.Context, options *spec.InitOptions) erro
 	if !inferred.All {
 		fmt.Fprintf(o.Err, "features are inferred from the first %d rows\n", inferred.Rows)
 	}
-	isTarget := map[string]bool{}
-	for _, target := range o.targets {
-		isTarget[target] = true
+	if inferred.Rows == 0 {
+		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "%s has a header, but no rows to learn types from", o.data)
 	}
-	var names []string
-	for _, field := range inferred.Fields {
-		names = append(names, field.Name)
-		if isTarget[field.Name] {
-			options.Predictions = append(options.Predictions, field)
-			delete(isTarget, field.Name)
-		} else {
-			options.Features = append(options.Features, field)
-		}
-	}
-	for target := range isTarget {
-		return modelmanager.Errorf(modelmanager.CodeMissingColumn, "%s has no column %q to predict; it has %s", o.data, target, strings.Join(names, ", "))
+	if err := o.divide(inferred.Fields, options); err != nil {
+		return err
 	}
 	for _, sample := range inferred.Samples[:min(initExamples, len(inferred.Samples))] {
 		example := spec.Example{Features: map[string]json.RawMessage{}, Predictions: map[string]json.RawMessage{}}
@@ -125,13 +134,42 @@ func (o *initOptions) infer(ctx context.Context, options *spec.InitOptions) erro
 			if err != nil {
 				return err
 			}
-			if containsField(options.Predictions, field.Name) {
+			switch {
+			case containsField(options.Predictions, field.Name):
 				example.Predictions[field.Name] = data
-			} else {
+			case containsField(options.Features, field.Name):
 				example.Features[field.Name] = data
 			}
 		}
 		options.Examples = append(options.Examples, example)
+	}
+	return nil
+}
+
+// divide makes features and predictions of the data's columns.
+func (o *initOptions) divide(fields []modelmanager.Field, options *spec.InitOptions) error {
+	var names []string
+	for _, field := range fields {
+		names = append(names, field.Name)
+		switch {
+		case slices.Contains(o.targets, field.Name):
+			options.Predictions = append(options.Predictions, field)
+		case slices.Contains(o.ignored, field.Name):
+		case pandasIndex.MatchString(field.Name):
+			fmt.Fprintf(o.Err, "%s is left out: it is an index that pandas wrote\n", field.Name)
+		default:
+			options.Features = append(options.Features, field)
+		}
+	}
+	for _, name := range slices.Concat(o.targets, o.ignored) {
+		if slices.Contains(names, name) {
+			continue
+		}
+		hint := "it has " + oneLine(shorten(strings.Join(names, ", "), 300))
+		if near := spec.Nearest(name, names); near != "" {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		return modelmanager.Errorf(modelmanager.CodeMissingColumn, "%s has no column %q; %s", o.data, name, hint)
 	}
 	return nil
 }

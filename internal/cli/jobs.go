@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,6 +25,7 @@ func newJobs(g *global) *cobra.Command {
 		newJobsStream(g, "logs", "Write what a job's workers have logged"),
 		newJobsCancel(g), newJobsRetry(g),
 	)
+	group(command)
 	return command
 }
 
@@ -110,6 +109,9 @@ func newJobsStream(g *global, what, short string) *cobra.Command {
 		Short: short,
 		Args:  exactly("JOB"),
 		RunE: func(command *cobra.Command, args []string) error {
+			if err := writable(path); err != nil {
+				return err
+			}
 			return g.writeJobStream(command.Context(), args[0], what, path)
 		},
 	}
@@ -137,28 +139,4 @@ func (g *global) writeJobStream(ctx context.Context, job, what, path string) err
 		return err
 	}
 	return writeFile(path, stream)
-}
-
-// writeFile writes all of a stream to a file, or leaves what was there.
-func writeFile(path string, stream io.Reader) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			temporary.Close()
-			os.Remove(temporary.Name())
-		}
-	}()
-	if _, err = io.Copy(temporary, stream); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err = temporary.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = temporary.Close(); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return os.Rename(temporary.Name(), path)
 }

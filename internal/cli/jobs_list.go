@@ -4,12 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
 )
+
+// jobStates are the states to filter by.
+var jobStates = []modelmanager.JobState{
+	modelmanager.JobQueued, modelmanager.JobRunning, modelmanager.JobSucceeded, modelmanager.JobFailed, modelmanager.JobCancelled,
+}
 
 type jobsListOptions struct {
 	*global
@@ -25,7 +31,7 @@ func newJobsList(g *global) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List jobs, newest first",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			return o.run(command.Context())
 		},
@@ -39,6 +45,9 @@ func newJobsList(g *global) *cobra.Command {
 }
 
 func (o *jobsListOptions) run(ctx context.Context) error {
+	if o.state != "" && !slices.Contains(jobStates, modelmanager.JobState(o.state)) {
+		return usageError{fmt.Errorf("--state %s: a job is queued, running, succeeded, failed or cancelled", o.state)}
+	}
 	api, err := o.client()
 	if err != nil {
 		return err
@@ -54,13 +63,20 @@ func (o *jobsListOptions) run(ctx context.Context) error {
 		return err
 	}
 	return o.show(list, func(w io.Writer) {
+		if len(list.Jobs) == 0 {
+			fmt.Fprintln(w, "no jobs")
+			return
+		}
 		var rows [][]string
 		for _, job := range list.Jobs {
 			rows = append(rows, []string{
 				job.ID, fmt.Sprintf("%s/%d", job.Model, job.Version), string(job.State),
-				fmt.Sprint(job.Rows.Predicted), fmt.Sprint(job.Rows.Rejected), ago(job.Created), job.Reason,
+				fmt.Sprint(job.Rows.Predicted), fmt.Sprint(job.Rows.Rejected), ago(job.Created), shorten(job.Reason, 80),
 			})
 		}
 		table(w, []string{"JOB", "MODEL", "STATE", "PREDICTED", "REJECTED", "CREATED", "REASON"}, rows)
+		if list.NextPageToken != "" {
+			fmt.Fprintln(w, "… there are more; narrow the search, or raise --limit")
+		}
 	})
 }

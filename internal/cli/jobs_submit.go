@@ -2,12 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"modelmanager.dev"
@@ -70,7 +71,13 @@ Ctrl-C then leaves the job running, and says how to come back to it.`,
 
 func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 	if o.input == "" {
-		return usageError{fmt.Errorf("--input says which file to predict")}
+		return usageError{errors.New("say which file to predict: --input FILE")}
+	}
+	if o.dryRun && (o.wait || o.output != "" || o.rejected != "") {
+		return usageError{errors.New("--dry-run predicts nothing: there is nothing to wait for, or to write")}
+	}
+	if err := writable(o.output, o.rejected); err != nil {
+		return err
 	}
 	var err error
 	if o.request.Labels, err = parseLabels(o.labels); err != nil {
@@ -98,7 +105,10 @@ func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 		if err != nil {
 			return err
 		}
-		return o.show(check, func(w io.Writer) { printCheck(w, check) })
+		if err := o.show(check, func(w io.Writer) { printCheck(w, check) }); err != nil {
+			return err
+		}
+		return checkError(check)
 	}
 	job, err := api.SubmitJob(ctx, model, o.request, o.key)
 	if err != nil {
@@ -119,19 +129,12 @@ func (o *jobsSubmitOptions) takeInput(ctx context.Context, api *client.Client) e
 		o.request.Input.URI = o.input
 		return nil
 	}
-	file, err := os.Open(o.input)
-	if err != nil {
-		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "opening the input: %w", err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
+	file, info, err := openInput(o.input)
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
-		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "%s is a folder; give a file", o.input)
-	}
-	bar := newBar(o.Err, info.Size(), "uploading "+filepath.Base(o.input))
+	defer file.Close()
+	bar := newBar(o.Err, info.Size(), "uploading "+filepath.Base(o.input), progressbar.OptionShowBytes(true))
 	upload, err := api.Upload(ctx, filepath.Base(o.input), io.TeeReader(file, bar))
 	bar.end()
 	if err != nil {
@@ -160,6 +163,9 @@ func (o *jobsSubmitOptions) finish(ctx context.Context, api *client.Client, job 
 			}
 		}
 	}
+	if o.output == "-" || o.rejected == "-" {
+		return concluded(job) // standard output has the rows
+	}
 	return o.conclude(job)
 }
 
@@ -168,13 +174,35 @@ func (g *global) conclude(job modelmanager.Job) error {
 	if err := g.show(job, func(w io.Writer) { printJob(w, job) }); err != nil {
 		return err
 	}
+	return concluded(job)
+}
+
+func concluded(job modelmanager.Job) error {
 	switch {
+	case job.Code == modelmanager.CodeRejectedRows:
+		return modelmanager.Errorf(job.Code, "job %s failed: %s; mm jobs rejected %s says why, and --max-rejected how many may be",
+			job.ID, job.Reason, job.ID)
 	case job.State != modelmanager.JobSucceeded && job.Code == "":
 		return fmt.Errorf("job %s is %s: %s", job.ID, job.State, job.Reason)
 	case job.State != modelmanager.JobSucceeded:
-		return modelmanager.Errorf(job.Code, "job %s %s: %s", job.ID, job.State, job.Reason)
+		return modelmanager.Errorf(job.Code, "job %s is %s: %s", job.ID, job.State, job.Reason)
 	case job.Rows.Rejected > 0:
 		return rejectedError{fmt.Errorf("%d rows were rejected; mm jobs rejected %s says why", job.Rows.Rejected, job.ID)}
+	}
+	return nil
+}
+
+// checkError makes mm's exit code of what a dry run has found.
+func checkError(check modelmanager.JobCheck) error {
+	var bad int64
+	for _, p := range check.Problems {
+		if p.Count == 0 { // of the whole file, not of rows
+			return modelmanager.Errorf(p.Code, "a job on this file would fail: %s: %s", p.Column, p.Message)
+		}
+		bad = max(bad, p.Count)
+	}
+	if bad > 0 {
+		return rejectedError{fmt.Errorf("a job on this file would reject at least %d rows; --max-rejected says how many may be", bad)}
 	}
 	return nil
 }
@@ -197,7 +225,11 @@ func printCheck(w io.Writer, check modelmanager.JobCheck) {
 	}
 	var rows [][]string
 	for _, p := range check.Problems {
-		rows = append(rows, []string{p.Column, fmt.Sprint(p.Count), p.Message, strings.Join(p.Samples, " ")})
+		count := fmt.Sprint(p.Count)
+		if p.Count == 0 {
+			count = "all"
+		}
+		rows = append(rows, []string{p.Column, count, p.Message, strings.Join(p.Samples, " ")})
 	}
 	table(w, []string{"COLUMN", "ROWS", "PROBLEM", "FOR INSTANCE"}, rows)
 }

@@ -31,11 +31,8 @@ func newJobsWatch(g *global) *cobra.Command {
 
 // watch shows a job's progress until it ends.
 func (g *global) watch(ctx context.Context, api *client.Client, id string) (modelmanager.Job, error) {
-	bar := newBar(g.Err, -1, "job "+id)
-	job, err := api.WatchJob(ctx, id, func(job modelmanager.Job) {
-		bar.describe(fmt.Sprintf("job %s %s: %d rows, shard %d of %d", id, job.State, job.Rows.Read, job.Shards.Done, job.Shards.Total))
-		bar.set(int64(job.Shards.Done), int64(job.Shards.Total))
-	})
+	bar := newBar(g.Err, 1, "waiting")
+	job, err := api.WatchJob(ctx, id, bar.show)
 	bar.end()
 	if ctx.Err() != nil {
 		fmt.Fprintf(g.Err, "the job goes on; mm jobs watch %s follows it, mm jobs cancel %s ends it\n", id, id)

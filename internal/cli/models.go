@@ -21,6 +21,7 @@ func newModels(g *global) *cobra.Command {
 		newModelsList(g), newModelsShow(g), newModelsVersions(g), newModelsDiff(g),
 		newModelsPromote(g), newModelsRollback(g), newModelsTraffic(g), newModelsRetire(g),
 	)
+	group(command)
 	return command
 }
 

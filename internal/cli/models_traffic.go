@@ -25,7 +25,7 @@ func newModelsTraffic(g *global) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "traffic MODEL [VERSION=PERCENT…]",
 		Short: "Show a model's traffic, or set it: mm models traffic iris 7=90 8=10",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  atLeastOne,
 		RunE: func(command *cobra.Command, args []string) error {
 			return o.run(command.Context(), args[0], args[1:])
 		},

@@ -3,10 +3,11 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -30,9 +31,13 @@ func newPredict(g *global) *cobra.Command {
 		Use:   "predict MODEL [FEATURE=VALUE…]",
 		Short: "Ask a model, in real time",
 		Long: `Ask a model for predictions: of the row given as FEATURE=VALUE, of the rows in
-a .json or .csv file, of the rows on standard input (--file -), or, with
-none of these, of the model's own examples.`,
-		Args: cobra.MinimumNArgs(1),
+a .json or .csv file, of the rows on standard input (--file -, JSON or CSV), or,
+with none of these, of the model's own examples.
+
+  mm predict iris petal_length=4.1 petal_width=1.3
+  mm predict iris --file rows.json     # [{"petal_length": 4.1, …}, …]
+  mm predict iris --file rows.csv      # answers CSV; with -o json, JSON`,
+		Args: atLeastOne,
 		RunE: func(command *cobra.Command, args []string) error {
 			return o.run(command.Context(), args[0], args[1:])
 		},
@@ -49,20 +54,33 @@ func (o *predictOptions) run(ctx context.Context, model string, values []string)
 	if err != nil {
 		return err
 	}
-	if strings.EqualFold(filepath.Ext(o.file), ".csv") {
-		return o.runCSV(ctx, api, model)
+	if o.file != "" && len(values) > 0 {
+		return usageError{errors.New("give either FEATURE=VALUE or --file, not both")}
 	}
 	var request modelmanager.PredictRequest
 	switch {
-	case o.file != "" && len(values) > 0:
-		return usageError{fmt.Errorf("give either FEATURE=VALUE or --file, not both")}
 	case o.file != "":
-		request, err = o.readRows()
-	case len(values) > 0:
-		var row json.RawMessage
-		if row, err = o.rowOf(ctx, api, model, values); err == nil {
-			request.Rows = []json.RawMessage{row}
+		data, isCSV, err := o.read()
+		if err != nil {
+			return err
 		}
+		if isCSV && o.output == "table" && !o.partial {
+			return o.passCSV(ctx, api, model, data)
+		}
+		if isCSV {
+			request, err = o.rowsOfCSV(ctx, api, model, data)
+		} else {
+			request, err = o.readRows(data)
+		}
+		if err != nil {
+			return err
+		}
+	case len(values) > 0:
+		row, err := o.rowOf(ctx, api, model, values)
+		if err != nil {
+			return err
+		}
+		request.Rows = []json.RawMessage{row}
 	default:
 		request, err = o.examples(ctx, api, model)
 	}
@@ -79,13 +97,25 @@ func (o *predictOptions) run(ctx context.Context, model string, values []string)
 	return o.show(answer, func(w io.Writer) { printPredictions(w, answer) })
 }
 
-func (o *predictOptions) runCSV(ctx context.Context, api *client.Client, model string) error {
-	file, err := os.Open(o.file)
+// read reads --file, and tells whether it is CSV.
+func (o *predictOptions) read() (data []byte, isCSV bool, err error) {
+	if o.file == "-" {
+		data, err = io.ReadAll(o.In)
+		start := bytes.TrimSpace(data)
+		return data, len(start) > 0 && start[0] != '[' && start[0] != '{', err
+	}
+	file, _, err := openInput(o.file)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	defer file.Close()
-	answer, err := api.PredictStream(ctx, model, o.version, "text/csv", file)
+	data, err = io.ReadAll(file)
+	return data, strings.EqualFold(filepath.Ext(o.file), ".csv"), err
+}
+
+// passCSV sends CSV as it is, and prints the CSV that comes back.
+func (o *predictOptions) passCSV(ctx context.Context, api *client.Client, model string, data []byte) error {
+	answer, err := api.PredictStream(ctx, model, o.version, "text/csv", bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
@@ -94,19 +124,44 @@ func (o *predictOptions) runCSV(ctx context.Context, api *client.Client, model s
 	return err
 }
 
-// readRows reads a request, an array of rows, or one row.
-func (o *predictOptions) readRows() (modelmanager.PredictRequest, error) {
+// rowsOfCSV makes rows of CSV, typed by the model's features; an empty cell is
+// null, and a column that is no feature is left out.
+func (o *predictOptions) rowsOfCSV(ctx context.Context, api *client.Client, model string, data []byte) (modelmanager.PredictRequest, error) {
 	var request modelmanager.PredictRequest
-	var data []byte
-	var err error
-	if o.file == "-" {
-		data, err = io.ReadAll(o.In)
-	} else {
-		data, err = os.ReadFile(o.file)
-	}
+	s, err := o.spec(ctx, api, model)
 	if err != nil {
 		return request, err
 	}
+	records, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+	if err != nil || len(records) == 0 {
+		return request, modelmanager.Errorf(modelmanager.CodeInvalidRows, "%s can't be read as CSV: %w", o.file, err)
+	}
+	fields := fieldsByName(s)
+	for _, record := range records[1:] {
+		row := map[string]json.RawMessage{}
+		for i, name := range records[0] {
+			field, isFeature := fields[name]
+			switch {
+			case !isFeature:
+			case record[i] == "":
+				row[name] = json.RawMessage("null")
+			default:
+				row[name] = typed(field, record[i])
+			}
+		}
+		data, err := json.Marshal(row)
+		if err != nil {
+			return request, err
+		}
+		request.Rows = append(request.Rows, data)
+	}
+	return request, nil
+}
+
+// readRows reads a request, an array of rows, or one row.
+func (o *predictOptions) readRows(data []byte) (modelmanager.PredictRequest, error) {
+	var request modelmanager.PredictRequest
+	var err error
 	data = bytes.TrimSpace(data)
 	if bytes.HasPrefix(data, []byte("[")) {
 		err = json.Unmarshal(data, &request.Rows)
@@ -133,28 +188,38 @@ func (o *predictOptions) rowOf(ctx context.Context, api *client.Client, model st
 	if err != nil {
 		return nil, err
 	}
-	types := map[string]modelmanager.Field{}
-	for _, f := range s.Features {
-		types[f.Name] = f
-	}
+	fields := fieldsByName(s)
 	row := map[string]json.RawMessage{}
 	for _, pair := range values {
 		name, value, found := strings.Cut(pair, "=")
 		if !found {
 			return nil, usageError{fmt.Errorf("%q is not FEATURE=VALUE", pair)}
 		}
-		field := types[name]
-		isText := field.Type == modelmanager.String || field.Format == modelmanager.FormatInt64
-		switch {
-		case value == "null" && field.Nullable:
-			row[name] = json.RawMessage("null")
-		case !isText && json.Valid([]byte(value)):
-			row[name] = json.RawMessage(value)
-		default:
-			row[name], _ = json.Marshal(value)
+		if _, twice := row[name]; twice {
+			return nil, usageError{fmt.Errorf("%s is given twice", name)}
 		}
+		row[name] = typed(fields[name], value)
 	}
 	return json.Marshal(row)
+}
+
+func fieldsByName(s *spec.Spec) map[string]modelmanager.Field {
+	fields := make(map[string]modelmanager.Field, len(s.Features))
+	for _, f := range s.Features {
+		fields[f.Name] = f
+	}
+	return fields
+}
+
+// typed is a text as the JSON value that a feature takes; what is none is sent
+// as a string, for the server to name.
+func typed(field modelmanager.Field, text string) json.RawMessage {
+	isText := field.Type == modelmanager.String || field.Format == modelmanager.FormatInt64
+	if text == "null" && field.Nullable || !isText && json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	value, _ := json.Marshal(text) // a string always can be
+	return value
 }
 
 // examples makes a request of the model's own examples.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,11 +112,26 @@ func ago(t time.Time) string {
 
 // PrintError prints an error with every row that it names.
 func PrintError(w io.Writer, err error) {
-	fmt.Fprintf(w, "mm: %s\n", strings.TrimSpace(err.Error()))
-	var e *modelmanager.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.Is(err, errReported):
+		return
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(w, "mm: interrupted")
 		return
 	}
+	text := strings.TrimSpace(err.Error())
+	var e *modelmanager.Error
+	if !errors.As(err, &e) {
+		fmt.Fprintf(w, "mm: %s\n", printable(text))
+		return
+	}
+	if len(e.Rows) > 0 {
+		// The text names the first row, for logs; here all of them follow.
+		for _, cut := range []string{"; row %d: ", ": row %d, "} {
+			text, _, _ = strings.Cut(text, fmt.Sprintf(cut, e.Rows[0].Row))
+		}
+	}
+	fmt.Fprintf(w, "mm: %s\n", printable(text))
 	const most = 20
 	for i, row := range e.Rows {
 		if i == most {
@@ -125,10 +141,28 @@ func PrintError(w io.Writer, err error) {
 		if row.Feature == "" {
 			fmt.Fprintf(w, "  row %d: %s\n", row.Row, oneLine(row.Message))
 		} else {
-			fmt.Fprintf(w, "  row %d, %s: %s\n", row.Row, row.Feature, oneLine(row.Message))
+			fmt.Fprintf(w, "  row %d, %s: %s\n", row.Row, oneLine(row.Feature), oneLine(row.Message))
 		}
 	}
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(w, "  try again in %s\n", e.RetryAfter)
 	}
+}
+
+// printable keeps the lines of a text, and nothing that a terminal obeys.
+func printable(text string) string {
+	lines := strings.Split(strings.ReplaceAll(text, "\t", "    "), "\n")
+	for i, line := range lines {
+		lines[i] = oneLine(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// shorten cuts a text to so many characters, for a table.
+func shorten(text string, most int) string {
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most-1]) + "…"
 }

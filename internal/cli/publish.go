@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +23,9 @@ func newPublish(g *global) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "publish [FOLDER…]",
 		Short: "Validate, build and publish model folders, and roll them out",
+		Long: `Validate, build and publish model folders (default: the one you are in), and
+roll them out as their model.yaml says. The same content again is the same
+version. One folder that fails doesn't keep the others from being published.`,
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				args = []string{"."}
@@ -31,19 +33,7 @@ func newPublish(g *global) *cobra.Command {
 			if o.version != 0 && len(args) > 1 {
 				return usageError{errors.New("--version goes with one folder")}
 			}
-			var results []modelmanager.PublishResult
-			for _, folder := range args {
-				result, err := o.run(command.Context(), folder)
-				if err != nil {
-					return err
-				}
-				results = append(results, result)
-			}
-			return o.show(results, func(w io.Writer) {
-				for _, result := range results {
-					fmt.Fprintln(w, publishedText(result))
-				}
-			})
+			return o.runAll(command.Context(), args)
 		},
 	}
 	flags := command.Flags()
@@ -51,6 +41,33 @@ func newPublish(g *global) *cobra.Command {
 	flags.StringVar(&o.reason, "reason", "", "why, for the history")
 	flags.BoolVar(&o.hold, "hold", false, "publish only: leave the traffic as it is")
 	return command
+}
+
+// publication is what mm publish -o json says of a folder.
+type publication struct {
+	Folder string `json:"folder"`
+	*modelmanager.PublishResult
+	Problem string `json:"problem,omitempty"` // why it isn't published
+}
+
+func (o *publishOptions) runAll(ctx context.Context, folders []string) error {
+	var results []publication
+	err := o.each(ctx, folders, func(folder string) error {
+		result, err := o.run(ctx, folder)
+		if err != nil {
+			results = append(results, publication{Folder: folder, Problem: err.Error()})
+			return err
+		}
+		results = append(results, publication{Folder: folder, PublishResult: &result})
+		if o.output == "table" {
+			fmt.Fprintln(o.Out, publishedText(result))
+		}
+		return nil
+	})
+	if o.output == "json" {
+		return errors.Join(o.show(results, nil), err)
+	}
+	return err
 }
 
 func (o *publishOptions) run(ctx context.Context, folder string) (modelmanager.PublishResult, error) {
@@ -63,13 +80,10 @@ func (o *publishOptions) run(ctx context.Context, folder string) (modelmanager.P
 	if prepared != nil {
 		defer prepared.Close()
 	}
-	if err != nil {
-		return none, err
-	}
-	if o.output == "table" {
+	if report != nil && o.output == "table" {
 		fmt.Fprint(o.Err, report.Text())
 	}
-	if err := report.Err(); err != nil {
+	if err != nil {
 		return none, err
 	}
 	return pipeline.Publish(ctx, prepared, api, pipeline.Publication{

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -12,6 +13,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
+	"modelmanager.dev/internal/spec"
 )
 
 // Exit codes of mm.
@@ -19,7 +21,7 @@ const (
 	ExitOK          = 0
 	ExitFailed      = 1   // it was tried, and failed
 	ExitUsage       = 2   // the command line is wrong; nothing was tried
-	ExitRejected    = 3   // a job succeeded, but rows were rejected
+	ExitRejected    = 3   // a job ended, but rows were rejected
 	ExitInvalid     = 4   // a model, a file or rows are invalid
 	ExitUnavailable = 5   // no server, or the model can't answer now
 	ExitInterrupted = 130 // Ctrl-C
@@ -46,8 +48,17 @@ func (g *global) client() (*client.Client, error) {
 // usageError is a command line that can't be understood.
 type usageError struct{ error }
 
-// rejectedError ends a job that succeeded with rejected rows.
+// rejectedError ends a job some of whose rows were rejected.
 type rejectedError struct{ error }
+
+// invalidError is a model that can't be what its model.yaml says, whatever the
+// reason: its own code failed, or took too long.
+type invalidError struct{ error }
+
+func (e invalidError) Unwrap() error { return e.error }
+
+// errReported ends a command that has said already what was wrong.
+var errReported = errors.New("reported")
 
 // NewRoot makes the mm command with its subcommands, and with more of them from
 // the program that can do more.
@@ -59,9 +70,9 @@ func NewRoot(streams Streams, more ...*cobra.Command) *cobra.Command {
 		Long: `Model Manager turns a folder with a model.yaml into a model that answers in
 real time and in batch, through one API.
 
-Exit codes: 0 done; 1 failed; 2 wrong command line; 3 a job succeeded, but rows
-were rejected; 4 a model, file or row is invalid; 5 no server, or the model
-can't answer now; 130 interrupted.`,
+Exit codes: 0 done; 1 failed; 2 wrong command line; 3 a job ended, but rows were
+rejected; 4 a model, file or row is invalid; 5 no server, or the model can't
+answer now; 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -87,27 +98,55 @@ can't answer now; 130 interrupted.`,
 		newInit(g), newValidate(g), newPublish(g), newSchema(g), newVersion(g),
 	)
 	root.AddCommand(more...)
+	group(root)
 	return root
+}
+
+// group makes a command that only holds others name the nearest of them when it
+// is asked for one that there isn't, and show its help without one.
+func group(command *cobra.Command) {
+	command.Args = func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		var names []string
+		for _, sub := range command.Commands() {
+			if sub.IsAvailableCommand() {
+				names = append(names, sub.Name())
+			}
+		}
+		hint := command.CommandPath() + " --help lists what there is"
+		if near := spec.Nearest(args[0], names); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return usageError{fmt.Errorf("%s has no command %q; %s", command.CommandPath(), args[0], hint)}
+	}
+	command.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
 }
 
 // ExitCode is what mm exits with after err.
 func ExitCode(err error) int {
 	var usage usageError
 	var rejected rejectedError
+	var invalid invalidError
 	switch {
 	case err == nil:
 		return ExitOK
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
 	case errors.As(err, &usage):
 		return ExitUsage
 	case errors.As(err, &rejected):
 		return ExitRejected
-	case errors.Is(err, context.Canceled):
-		return ExitInterrupted
+	case errors.As(err, &invalid):
+		return ExitInvalid
 	}
 	switch modelmanager.CodeOf(err) {
 	case modelmanager.CodeInvalidSpec, modelmanager.CodeInvalidRows, modelmanager.CodeInvalidInput,
 		modelmanager.CodeMissingColumn, modelmanager.CodeRowDependent, modelmanager.CodeInvalidPredictions:
 		return ExitInvalid
+	case modelmanager.CodeRejectedRows:
+		return ExitRejected
 	case modelmanager.CodeUnavailable, modelmanager.CodeTooManyRequests, modelmanager.CodeDeadlineExceeded:
 		return ExitUnavailable
 	}
@@ -127,6 +166,18 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return usageError{errors.New("usage: " + command.UseLine())}
+		return wrongArguments(command)
 	}
+}
+
+// atLeastOne is cobra.MinimumNArgs(1) with the usage in the message.
+func atLeastOne(command *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return nil
+	}
+	return wrongArguments(command)
+}
+
+func wrongArguments(command *cobra.Command) error {
+	return usageError{fmt.Errorf("usage: %s; %s --help says more", command.UseLine(), command.CommandPath())}
 }

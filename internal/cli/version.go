@@ -26,7 +26,7 @@ func newVersion(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print mm's version",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			return g.show(map[string]string{"version": ProgramVersion()}, func(w io.Writer) {
 				fmt.Fprintf(w, "mm %s\n", ProgramVersion())

@@ -42,6 +42,7 @@ type Follower struct {
 type seen struct {
 	stamp string // when last looked at
 	done  string // the stamp that was dealt with
+	name  string // its model's, when it could be loaded last
 }
 
 // Run follows the folder until ctx ends. pass is called after each pass that
@@ -79,7 +80,11 @@ func (f *Follower) Problems() map[string]error {
 	return problems
 }
 
-func (f *Follower) report(dir string, err error) {
+// problem notes why a folder isn't published; nil: it is.
+func (f *Follower) problem(dir string, err error) {
+	if err != nil {
+		f.Logger.Error("not published", "folder", dir, "problem", err.Error())
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
@@ -98,6 +103,7 @@ func (f *Follower) pass(ctx context.Context, first bool) bool {
 		return false
 	}
 	present := map[string]bool{}
+	names := map[string]string{} // the folder that has a model's name
 	var group errgroup.Group
 	group.SetLimit(2)
 	dealt := first
@@ -108,7 +114,13 @@ func (f *Follower) pass(ctx context.Context, first bool) bool {
 			state = &seen{}
 			f.seen[dir] = state
 		}
-		stamp := stampOf(dir)
+		stamp, name := look(dir)
+		twin := names[name]
+		if twin == "" && name != "" {
+			names[name], state.name = dir, name
+		} else if twin != "" {
+			stamp += "beside " + twin
+		}
 		settled := first || stamp == state.stamp
 		state.stamp = stamp
 		if !settled || stamp == state.done {
@@ -116,16 +128,23 @@ func (f *Follower) pass(ctx context.Context, first bool) bool {
 		}
 		state.done = stamp
 		dealt = true
+		if twin != "" { // the two would replace each other for ever
+			f.problem(dir, modelmanager.Errorf(modelmanager.CodeNameTaken,
+				"the model in %s has the name of the one in %s, %s; give it another", dir, twin, name))
+			continue
+		}
 		group.Go(func() error {
 			f.deal(ctx, dir, first)
 			return nil
 		})
 	}
 	_ = group.Wait() // its functions return nil
-	for dir := range f.seen {
+	for dir, state := range f.seen {
 		if !present[dir] {
+			f.Logger.Info("a folder is gone; its model goes on answering until it is retired", "folder", dir, "model", state.name)
 			delete(f.seen, dir)
-			f.report(dir, nil)
+			f.problem(dir, nil)
+			dealt = true
 		}
 	}
 	return dealt
@@ -136,11 +155,8 @@ func (f *Follower) deal(ctx context.Context, dir string, first bool) {
 	if ctx.Err() != nil {
 		return
 	}
-	f.report(dir, err)
-	switch {
-	case err != nil:
-		f.Logger.Error("a model isn't published", "folder", dir, "problem", err.Error())
-	case result.New:
+	f.problem(dir, err)
+	if result.New {
 		f.Logger.Info("published", "model", result.Model, "version", result.Version)
 	}
 }
@@ -202,10 +218,10 @@ func ModelFolders(root string) ([]string, error) {
 	return dirs, err
 }
 
-// stampOf is what a folder looks like from outside: its files' names, sizes and
-// times, its template's included. A folder that can't be loaded is judged by its
-// own files alone.
-func stampOf(dir string) string {
+// look tells what a folder looks like from outside: its files' names, sizes and
+// times, its template's included; and its model's name. A folder that can't be
+// loaded is judged by its own files alone, and has no name.
+func look(dir string) (stamp, name string) {
 	var b strings.Builder
 	add := func(path string) {
 		if info, err := os.Stat(path); err == nil {
@@ -219,7 +235,7 @@ func stampOf(dir string) string {
 		for _, dir := range append([]string{folder.Root}, folder.Extends...) {
 			add(filepath.Join(dir, "model.yaml"))
 		}
-		return b.String()
+		return b.String(), folder.Spec.Name
 	}
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
@@ -227,5 +243,5 @@ func stampOf(dir string) string {
 		}
 		return nil
 	})
-	return b.String()
+	return b.String(), ""
 }

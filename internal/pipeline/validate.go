@@ -58,7 +58,7 @@ type Validator struct {
 
 // Validate runs a model's examples through its worker: together, reversed and
 // one by one. Different answers are an error, unless its rows are dependent.
-func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) (*Report, error) {
+func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) (_ *Report, err error) {
 	s := p.Spec
 	report := &Report{Model: s.Name}
 	begin := time.Now()
@@ -89,6 +89,11 @@ func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) 
 		return nil, err
 	}
 	defer os.RemoveAll(runDir)
+	defer func() {
+		if err != nil || report.Err() != nil {
+			options.sayOutput(runDir, p.Dir)
+		}
+	}()
 	predictor, err := startWorker(ctx, worker.Options{
 		Model: s.Name, Spec: s, Features: features, Predictions: predictions,
 		Dir: p.Dir, RunDir: runDir, Environment: built,
