@@ -56,7 +56,8 @@ type HealthState string
 
 // A healthy version answers; an idle one has no replica and would start one;
 // a starting one has replicas, none of them ready yet; an unhealthy one can't
-// answer, and Reason says why; a degraded one answers, though a replica fails.
+// answer, and Reason says why; a degraded one answers, though a replica or some
+// calls fail.
 const (
 	Healthy   HealthState = "healthy"
 	Idle      HealthState = "idle"

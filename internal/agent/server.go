@@ -64,6 +64,7 @@ func serveRequests(ctx context.Context, config Config, options worker.Options) e
 			Features:      options.Features,
 			Predictions:   options.Predictions,
 			Queue:         r.queue,
+			Invalid:       r.supervisor.Invalid,
 			TimeoutHeader: HeaderTimeout,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -179,9 +180,11 @@ func (r *replica) status() Status {
 	case r.stopping.Load():
 		status.Stage = StageStopping
 	case state.Ready:
-		status.Stage = StageReady
+		status.Stage, status.Reason = StageReady, state.Trouble
 	case state.Failed:
 		status.Stage, status.Reason = StageFailed, state.Reason
+	case state.Trouble != "":
+		status.Reason = "the model is loading again: " + state.Trouble
 	}
 	return status
 }

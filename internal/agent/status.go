@@ -34,7 +34,7 @@ const (
 // Status is what an agent says of itself.
 type Status struct {
 	Stage    Stage     `json:"stage"`
-	Reason   string    `json:"reason,omitempty"` // one sentence, of StageFailed above all
+	Reason   string    `json:"reason,omitempty"` // one sentence: why it failed; of StageReady, what is wrong all the same
 	InFlight int       `json:"in_flight"`        // requests in the worker
 	Waiting  int       `json:"waiting"`          // requests in the agent's queue
 	Calls    int64     `json:"calls"`            // requests answered so far

@@ -17,11 +17,12 @@ func (p *Platform) Health(ref Ref) modelmanager.Health {
 
 func healthOf(replicas []Replica) modelmanager.Health {
 	var ready, failed, starting int
-	var reason string
+	var reason, trouble string
 	for _, r := range replicas {
 		switch r.Stage {
 		case agent.StageReady:
 			ready++
+			trouble = sentence(trouble, r.Reason)
 		case agent.StageFailed:
 			failed++
 			reason = r.Reason
@@ -33,6 +34,8 @@ func healthOf(replicas []Replica) modelmanager.Health {
 	switch {
 	case ready > 0 && failed > 0:
 		return modelmanager.Health{State: modelmanager.Degraded, Reason: fmt.Sprintf("%d of %d replicas fails: %s", failed, ready+failed+starting, sentence(reason, "no reason is known"))}
+	case ready > 0 && trouble != "":
+		return modelmanager.Health{State: modelmanager.Degraded, Reason: trouble}
 	case ready > 0:
 		return modelmanager.Health{State: modelmanager.Healthy}
 	case failed > 0:

@@ -39,6 +39,8 @@ type Handler struct {
 	Features    *dataset.Schema
 	Predictions *dataset.Schema
 	Queue       *Queue
+	// Invalid is told of answers that can't be used; may be nil.
+	Invalid func(error)
 	// TimeoutHeader brings what is left of the deadline, in milliseconds.
 	TimeoutHeader string
 

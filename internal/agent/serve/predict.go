@@ -35,10 +35,14 @@ func (h *Handler) predict(ctx context.Context, rows arrow.RecordBatch, partial b
 	}
 	record, invalid, err := h.Predictions.CheckPredictions(answer.Record, n)
 	if err != nil {
+		h.invalid(err)
 		return outcome{}, err
 	}
 	refused := answer.Errors
 	invalid = slices.DeleteFunc(invalid, func(e modelmanager.RowError) bool { return names(refused, e.Row) })
+	if len(invalid) > 0 {
+		h.invalid(rowsError(modelmanager.CodeInvalidPredictions, "the model's predictions are invalid for", invalid, n))
+	}
 	if !partial && len(refused) > 0 {
 		return outcome{}, rowsError(modelmanager.CodeInvalidRows, "the model refused", refused, n)
 	}
@@ -46,6 +50,12 @@ func (h *Handler) predict(ctx context.Context, rows arrow.RecordBatch, partial b
 		return outcome{}, rowsError(modelmanager.CodeInvalidPredictions, "the model's predictions are invalid for", invalid, n)
 	}
 	return outcome{record, slices.Concat(refused, invalid)}, nil
+}
+
+func (h *Handler) invalid(err error) {
+	if h.Invalid != nil {
+		h.Invalid(err)
+	}
 }
 
 func names(errors []modelmanager.RowError, row int64) bool {

@@ -215,7 +215,7 @@ func failed(message string, retry bool) error {
 	}
 	if retry {
 		return &modelmanager.Error{Code: modelmanager.CodeUnavailable, RetryAfter: time.Second,
-			Detail: "the model can't answer right now: " + message}
+			Detail: "the model can't answer right now: " + message, Err: &transientError{message}}
 	}
 	return modelmanager.Errorf(modelmanager.CodeModelError, "the model failed: %s", message)
 }

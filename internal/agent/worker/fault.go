@@ -71,6 +71,17 @@ func (e *startError) Error() string { return e.err.Error() }
 
 func (e *startError) Unwrap() error { return e.err }
 
+// transientError is in the chain of errors of a model that says that trying
+// again later may help.
+type transientError struct{ message string }
+
+func (e *transientError) Error() string { return e.message }
+
+func transient(err error) bool {
+	var t *transientError
+	return errors.As(err, &t)
+}
+
 // Unstartable tells whether a call failed because the worker can't be started.
 func Unstartable(err error) bool {
 	var start *startError

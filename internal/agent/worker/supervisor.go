@@ -33,6 +33,7 @@ type State struct {
 	PID      int
 	Memory   int64         // bytes
 	Next     time.Duration // of Failed: until the next try
+	Trouble  string        // what was wrong with its last calls, one sentence; "" if nothing was
 }
 
 // Supervisor keeps a worker running, and asks it for predictions, one call at
@@ -53,6 +54,7 @@ type Supervisor struct {
 	deaths   int           // since the last answer or healthy run
 	lastErr  error
 	nextTry  time.Time
+	recent   recent
 	closed   bool
 	calls    sync.WaitGroup
 }
@@ -208,7 +210,15 @@ func (s *Supervisor) State() State {
 	if state.Failed {
 		state.Next = max(0, time.Until(s.nextTry))
 	}
+	state.Trouble = s.recent.sentence(time.Now())
 	return state
+}
+
+// Invalid tells that the answer of the last call couldn't be used, and why.
+func (s *Supervisor) Invalid(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recent.spoil(err, time.Now())
 }
 
 // Changed returns a channel that is closed when the state changes next.
@@ -354,6 +364,7 @@ func (s *Supervisor) call(l *live, rows arrow.RecordBatch) (*Answer, error) {
 	s.state.InFlight = 0
 	s.state.Calls++
 	s.state.LastCall = time.Now()
+	s.recent.add(err, s.state.LastCall)
 	if err == nil {
 		s.deaths = 0
 	}

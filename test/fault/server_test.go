@@ -1,0 +1,274 @@
+// Package fault runs the real program, its agents and real interpreters with
+// models that are bad in every way, and with processes killed in the middle of
+// their work.
+package fault
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"modelmanager.dev"
+	"modelmanager.dev/client"
+	"modelmanager.dev/internal/pipeline"
+	"modelmanager.dev/internal/spec"
+)
+
+// program is the mm that is tested.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "mm-fault-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-o", dir, "modelmanager.dev/cmd/mm")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building mm:", err)
+		return 1
+	}
+	program = filepath.Join(dir, "mm")
+	return m.Run()
+}
+
+// server is a running mm serve with a data folder of its own.
+type server struct {
+	t       *testing.T
+	data    string
+	log     string
+	flags   []string
+	address string // host:port, kept over restarts
+	client  *client.Client
+	command *exec.Cmd
+	ended   chan struct{}
+}
+
+// startServer starts a server. When the test ends it is stopped, and nothing
+// of it, nor of its models, may be left.
+func startServer(t *testing.T, flags ...string) *server {
+	t.Helper()
+	dir := t.TempDir()
+	s := &server{t: t, data: filepath.Join(dir, "data"), log: filepath.Join(dir, "server.log"), flags: flags, address: "127.0.0.1:0"}
+	s.start()
+	t.Cleanup(func() {
+		s.stop(syscall.SIGTERM)
+		s.nothingLeft()
+		if t.Failed() {
+			t.Logf("the end of the server's log:\n%s", s.lastLog())
+		}
+	})
+	return s
+}
+
+// start starts the server's program, and waits until it is ready.
+func (s *server) start() {
+	s.t.Helper()
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	s.command = exec.Command(program, append([]string{"serve", "--data", s.data, "--listen", s.address}, s.flags...)...)
+	s.command.Stdout, s.command.Stderr = log, log
+	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.command.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	command, ended := s.command, make(chan struct{})
+	s.ended = ended
+	go func() {
+		command.Wait()
+		close(ended)
+	}()
+	await(s.t, 60*time.Second, "the server listens", func() error {
+		select {
+		case <-ended:
+			return fatal{fmt.Errorf("the server ended: %s", s.lastLog())}
+		default:
+		}
+		text, err := os.ReadFile(s.log)
+		_, rest, found := strings.Cut(string(text), "listens on http://")
+		if err != nil || !found {
+			return errors.New("its log doesn't say so")
+		}
+		s.address = strings.Fields(rest)[0]
+		return nil
+	})
+	if s.client, err = client.New("http://" + s.address); err != nil {
+		s.t.Fatal(err)
+	}
+	await(s.t, 60*time.Second, "the server is ready", func() error {
+		_, err := s.client.Models(s.t.Context(), client.ModelQuery{})
+		return err
+	})
+}
+
+// stop ends the server: SIGTERM as an operator does, SIGKILL as a crash does.
+func (s *server) stop(signal syscall.Signal) {
+	s.t.Helper()
+	s.command.Process.Signal(signal)
+	select {
+	case <-s.ended:
+	case <-time.After(90 * time.Second):
+		s.command.Process.Kill()
+		s.t.Errorf("the server did not end within 90 seconds of signal %v", signal)
+		<-s.ended
+	}
+}
+
+func (s *server) lastLog() string {
+	text, _ := os.ReadFile(s.log)
+	return string(text[max(0, len(text)-6000):])
+}
+
+// mm runs the command line against the server, and returns what it prints.
+func (s *server) mm(args ...string) (output string, exitCode int) {
+	s.t.Helper()
+	command := exec.CommandContext(s.t.Context(), program, args...)
+	command.Env = append(os.Environ(), "MM_SERVER=http://"+s.address, "XDG_CACHE_HOME="+filepath.Join(s.data, "cache"))
+	text, err := command.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	return string(text), command.ProcessState.ExitCode()
+}
+
+// publish publishes a model's folder as it is, without validating it: what a
+// server must bear has not always passed a validation.
+func (s *server) publish(dir string, changes ...func(*spec.Spec)) modelmanager.PublishResult {
+	s.t.Helper()
+	folder, err := spec.LoadFolder(dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, change := range changes {
+		change(folder.Spec)
+	}
+	prepared, err := pipeline.Prepare(s.t.Context(), folder, pipeline.Options{Scratch: s.t.TempDir()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer prepared.Close()
+	result, err := pipeline.Publish(s.t.Context(), prepared, s.client, pipeline.Publication{})
+	if err != nil {
+		s.t.Fatalf("publishing %s: %v", dir, err)
+	}
+	return result
+}
+
+// fatal is an error that waiting doesn't mend.
+type fatal struct{ error }
+
+// await waits until check returns nil, at most for limit.
+func await(t *testing.T, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	// Not the test's own context, which has ended when its cleanups run.
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		var end fatal
+		if errors.As(err, &end) {
+			t.Fatalf("waiting until %s: %v", what, err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not within %s: %v", what, limit, err)
+		}
+	}
+}
+
+// process is a process of a server, other than the server itself.
+type process struct {
+	pid     int
+	command string
+	environ map[string]string
+}
+
+// agent tells whether the process is an agent; the others are workers, or
+// what those have started.
+func (p process) agent() bool { return strings.Contains(p.command, " agent ") }
+
+// processes lists what runs with the data folder in its environment, its
+// arguments or as its working directory.
+func (s *server) processes() []process {
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var found []process
+	for _, name := range names {
+		pid, err := strconv.Atoi(name.Name())
+		if err != nil || pid == s.command.Process.Pid || pid == os.Getpid() {
+			continue
+		}
+		dir := filepath.Join("/proc", name.Name())
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		arguments, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		folder, _ := os.Readlink(filepath.Join(dir, "cwd"))
+		if len(arguments) == 0 { // a zombie, or the kernel's own
+			continue
+		}
+		if !bytes.Contains(environ, []byte(s.data)) && !bytes.Contains(arguments, []byte(s.data)) && !strings.HasPrefix(folder, s.data) {
+			continue
+		}
+		p := process{pid: pid, command: strings.ReplaceAll(string(arguments), "\x00", " "), environ: map[string]string{}}
+		for variable := range strings.SplitSeq(string(environ), "\x00") {
+			key, value, _ := strings.Cut(variable, "=")
+			p.environ[key] = value
+		}
+		found = append(found, p)
+	}
+	return found
+}
+
+// nothingLeft checks that no process of the server is left. Those whose server
+// was killed end by themselves, within a moment.
+func (s *server) nothingLeft() {
+	s.t.Helper()
+	await(s.t, 20*time.Second, "no process is left", func() error {
+		if left := s.processes(); len(left) > 0 {
+			return fmt.Errorf("left: %+v", left)
+		}
+		return nil
+	})
+}
+
+// residentPeak returns the most memory that a process has had so far, in bytes.
+func residentPeak(pid int) int64 {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		if rest, found := strings.CutPrefix(lines.Text(), "VmHWM:"); found {
+			kilobytes, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kilobytes << 10
+		}
+	}
+	return 0
+}
