@@ -67,6 +67,9 @@ func (o *serveOptions) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "Model Manager %s listens on http://%s and keeps its data in %s\n", config.Version, s.Address(), o.data)
+	if !s.Loopback() {
+		logger.Warn("the API has no authentication yet, and listens where other machines may reach it", "listen", s.Address())
+	}
 	// A second Ctrl-C ends the program at once.
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 	return s.Run(ctx, func(problems map[string]error) {

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"modelmanager.dev"
 	"modelmanager.dev/internal/cli"
 	"modelmanager.dev/internal/environment"
 	"modelmanager.dev/internal/pipeline"
@@ -28,6 +30,7 @@ import (
 //	objects/       uploads, artifacts, jobs
 //	platform/      what runs: unpacked versions, logs
 //	environments/  what languages need, one for each lock file
+//	secrets/       a file for each secret that specs name, put there by the operator
 //	scratch/       temporary files, emptied at start
 func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.Config, error) {
 	var none server.Config
@@ -63,6 +66,7 @@ func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.
 			driver, err := local.New(local.Options{
 				Dir: filepath.Join(data, "platform"), Agent: []string{program, "agent"},
 				Artifact: open, Environments: environments, Slots: o.slots, Logger: logger,
+				Secret: secretsIn(filepath.Join(data, "secrets")),
 			})
 			if err != nil {
 				return nil, err
@@ -76,6 +80,25 @@ func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.
 		Validator: &pipeline.Validator{Environments: environments, Scratch: scratch},
 		Version:   cli.ProgramVersion(), Logger: logger,
 	}, nil
+}
+
+// secretsIn reads secrets from files in a folder, named as the specs name them.
+func secretsIn(dir string) func(ctx context.Context, name string) (string, error) {
+	return func(_ context.Context, name string) (string, error) {
+		root, err := os.OpenRoot(dir)
+		if err == nil {
+			defer root.Close()
+			var value []byte
+			if value, err = root.ReadFile(name); err == nil {
+				return strings.TrimRight(string(value), "\r\n"), nil
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", modelmanager.Errorf(modelmanager.CodeNotFound,
+				"there is no secret %q on this server; its operator puts the value into the file %s", name, filepath.Join(dir, name))
+		}
+		return "", fmt.Errorf("reading the secret %q: %w", name, err)
+	}
 }
 
 // empty makes a folder that has nothing in it.

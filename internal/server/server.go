@@ -182,6 +182,12 @@ func (s *Server) loads(context.Context) ([]scaler.Load, error) {
 // Address is where the API listens.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
+// Loopback tells whether only programs on this machine can reach the API.
+func (s *Server) Loopback() bool {
+	address, ok := s.listener.Addr().(*net.TCPAddr)
+	return ok && address.IP.IsLoopback()
+}
+
 func (s *Server) ready() error {
 	if s.draining.Load() {
 		return modelmanager.Errorf(modelmanager.CodeUnavailable, "the server is shutting down")
