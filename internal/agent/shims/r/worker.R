@@ -165,9 +165,12 @@ local({
 
   # One column as JSON values, written out.
   written <- function(values, field) {
-    if (is.factor(values)) values <- as.character(values)
+    if (is.factor(values)) {
+      values <- as.character(values)
+      if (isTRUE(field$type %in% c("integer", "number"))) values <- as_numbers(values)
+    }
     if (inherits(values, "Date")) values <- format(values, "%Y-%m-%d")
-    if (inherits(values, "POSIXt")) values <- format(values, "%Y-%m-%dT%H:%M:%OS6Z", tz = "UTC")
+    if (inherits(values, "POSIXt")) values <- time_text(as.POSIXct(values))
     if (is.list(values)) {
       cells <- vapply(values, function(v) {
         if (is.null(v)) "null"
@@ -179,8 +182,8 @@ local({
     }
     if (is.logical(values)) cells <- ifelse(values, "true", "false")
     else if (is.numeric(values)) {
-      cells <- number_text(values)
-      if (identical(field$format, "int64")) cells <- paste0("\"", cells, "\"")
+      if (identical(field$format, "int64")) cells <- paste0("\"", digits_text(values), "\"")
+      else cells <- number_text(values)
       if (!can_be_null(field)) cells[is.nan(values)] <- "NaN"
       cells[is.infinite(values)] <- ifelse(values[is.infinite(values)] > 0, "Infinity", "-Infinity")
     }
@@ -188,6 +191,30 @@ local({
     else stop(sprintf("the prediction %s is a %s, which is no JSON value", field$name, class(values)[[1L]]), call. = FALSE)
     cells[is.na(values) & !(is.numeric(values) & is.nan(values) & !can_be_null(field))] <- "null"
     cells
+  }
+
+  # Levels of numbers as numbers; as they are, where one is none.
+  as_numbers <- function(text) {
+    numbers <- suppressWarnings(as.numeric(text))
+    if (any(is.na(numbers) & !is.na(text))) text else numbers
+  }
+
+  # Instants to the nearest microsecond: %OS6 cuts off, and seconds are doubles.
+  time_text <- function(times) {
+    micros <- round(as.numeric(times) * 1e6)
+    seconds <- floor(micros / 1e6)
+    text <- paste0(format(as.POSIXct(seconds, origin = "1970-01-01", tz = "UTC"), "%Y-%m-%dT%H:%M:%S"),
+      sprintf(".%06.0fZ", micros - seconds * 1e6))
+    text[is.na(times)] <- NA_character_
+    text
+  }
+
+  # Integers in digits alone, never as 1e+18; what is none stays to be refused.
+  digits_text <- function(values) {
+    whole <- is.finite(values) & values == round(values)
+    text <- number_text(values)
+    text[whole] <- sprintf("%.0f", values[whole])
+    text
   }
 
   # Doubles in the fewest digits that give the same double again.

@@ -1,0 +1,3 @@
+package data
+
+func answerModels() []model { return nil }
