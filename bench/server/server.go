@@ -1,0 +1,187 @@
+// Package server starts the real server, bin/mm, for benchmarks of the whole,
+// with the Python environment of its models.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Server is a running server.
+type Server struct {
+	URL    string // http://127.0.0.1:8080
+	Python string // the interpreter of the models' environment
+	mm     string
+	cmd    *exec.Cmd
+	exited chan error
+}
+
+// Options say how to start a Server.
+type Options struct {
+	MM     string // the program
+	Models string // a folder of models, all of one environment
+	Dir    string // where it keeps its data; only environments outlive it
+	Args   []string
+}
+
+// patience is how long the first start may take, which builds an environment.
+const patience = 10 * time.Minute
+
+var (
+	listens = regexp.MustCompile(`listens on (http://\S+)`)
+	settled = regexp.MustCompile(`(every model in .* is published)|is not published:.*`)
+)
+
+// Start starts a server and waits until its models are published.
+func Start(ctx context.Context, options Options) (_ *Server, err error) {
+	if err := forget(options.Dir); err != nil {
+		return nil, err
+	}
+	log := filepath.Join(options.Dir, "bench.log")
+	output, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	args := append([]string{"serve", "--models", options.Models, "--data", options.Dir, "--listen", "127.0.0.1:0"}, options.Args...)
+	s := &Server{mm: options.MM, cmd: exec.CommandContext(ctx, options.MM, args...), exited: make(chan error, 1)}
+	s.cmd.Stdout, s.cmd.Stderr = output, output
+	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the server: %w (make build makes it)", err)
+	}
+	go func() { s.exited <- s.cmd.Wait() }()
+	defer func() {
+		if err != nil {
+			s.Stop()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	text, err := s.await(ctx, log, settled)
+	if err != nil {
+		return nil, err
+	}
+	if m := settled.FindStringSubmatch(text); m[1] == "" {
+		return nil, fmt.Errorf("publishing: %s", m[0])
+	}
+	found := listens.FindStringSubmatch(text)
+	if found == nil {
+		return nil, fmt.Errorf("the server doesn't say where it listens:\n%s", text)
+	}
+	s.URL = found[1]
+	s.Python, err = interpreter(options.Dir)
+	return s, err
+}
+
+// forget removes what an earlier run left, but for the environments.
+func forget(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() != "environments" {
+			if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// await reads the log until it matches.
+func (s *Server) await(ctx context.Context, log string, pattern *regexp.Regexp) (string, error) {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return "", err
+		}
+		if pattern.Match(text) {
+			return string(text), nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("starting the server: %w:\n%s", ctx.Err(), text)
+		case err := <-s.exited:
+			s.exited <- err
+			return "", fmt.Errorf("the server ended: %v:\n%s", err, text)
+		case <-ticker.C:
+		}
+	}
+}
+
+// interpreter finds the Python of the newest environment.
+func interpreter(dir string) (string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "environments", "*", "bin", "python"))
+	if err != nil || len(paths) == 0 {
+		return "", errors.Join(err, fmt.Errorf("there is no Python environment in %s", dir))
+	}
+	newest, at := "", time.Time{}
+	for _, path := range paths {
+		if info, err := os.Lstat(path); err == nil && info.ModTime().After(at) {
+			newest, at = path, info.ModTime()
+		}
+	}
+	return filepath.Abs(newest)
+}
+
+// Stop ends the server, and waits.
+func (s *Server) Stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-s.exited:
+		s.exited <- err
+	case <-time.After(time.Minute):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+	}
+}
+
+// PID is the server's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Run runs a command of the client, such as "jobs", "submit", and returns what
+// it printed.
+func (s *Server) Run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.mm, args...)
+	cmd.Env = append(os.Environ(), "MM_SERVER="+s.URL)
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("mm %s: %w\n%s", strings.Join(args, " "), err, output)
+	}
+	return string(output), err
+}
+
+// Forget deletes a finished job's data.
+func (s *Server) Forget(ctx context.Context, job string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, s.URL+"/v1/jobs/"+job+"?data=true", nil)
+	if err != nil {
+		return err
+	}
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode >= 300 {
+		text, _ := io.ReadAll(reply.Body)
+		return fmt.Errorf("deleting the data of job %s: %s: %s", job, reply.Status, text)
+	}
+	return nil
+}
