@@ -105,8 +105,8 @@ func (c *Client) jobStream(ctx context.Context, id, what string) (io.ReadCloser,
 	return response.Body, nil
 }
 
-// WatchJob calls progress for each state of a job until it is final, and
-// returns that state. It outlives a server that restarts: a lost connection is
+// WatchJob calls progress, unless it is nil, for each state of a job until it
+// is final, and returns that state. It outlives a server that restarts: a lost connection is
 // made again for as long as ctx lasts.
 func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error) {
 	pause := backoff.NewExponentialBackOff()
@@ -114,7 +114,9 @@ func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelman
 	for {
 		job, err := c.followEvents(ctx, id, func(job modelmanager.Job) {
 			pause.Reset()
-			progress(job)
+			if progress != nil {
+				progress(job)
+			}
 		})
 		switch {
 		case err == nil && job.State.Final():
