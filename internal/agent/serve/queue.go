@@ -273,8 +273,13 @@ func (q *Queue) ask(batch []*item) {
 	}
 }
 
+// askOne answers one request. One whose worker was killed under it is asked
+// once more.
 func (q *Queue) askOne(it *item) {
 	answer, err := q.predictor.Predict(it.ctx, it.record)
+	if worker.KilledFromOutside(err) && it.ctx.Err() == nil {
+		answer, err = q.predictor.Predict(it.ctx, it.record)
+	}
 	it.results <- result{answer, err}
 }
 

@@ -30,6 +30,25 @@ func pause(ctx context.Context, d time.Duration) bool {
 // network failed it; after that the platform starts another.
 const maxAttempts = 5
 
+// What a model can't reach (its feature store, say) is often away for a minute:
+// one process tries again for half as long, ever more slowly, and the platform
+// starts others.
+const (
+	outage     = 30 * time.Second
+	maxBackOff = 5 * time.Second
+)
+
+// tired tells whether this process has tried often enough, and long enough.
+func tired(err error, try int, first time.Time) bool {
+	switch modelmanager.CodeOf(err) {
+	case modelmanager.CodeInternal:
+		return true
+	case modelmanager.CodeUnavailable:
+		return try >= maxAttempts && time.Since(first) > outage
+	}
+	return try >= maxAttempts
+}
+
 // Run runs the task that config names and returns the process's exit code: 0,
 // agent.ExitModelFault if another try is no use, or agent.ExitStorageFault,
 // with the error that led to it. It calls predictor at most once, when there
@@ -41,6 +60,7 @@ func Run(ctx context.Context, config agent.Config, predictor func(ctx context.Co
 	t := &task{config: config, client: newClient(*config.Task), start: predictor}
 	defer t.client.close()
 	defer t.stop()
+	var first time.Time // failure
 	for try := 1; ; try++ {
 		err = t.attempt(ctx)
 		if err == nil {
@@ -52,7 +72,10 @@ func Run(ctx context.Context, config agent.Config, predictor func(ctx context.Co
 		if !worthwhile(err) {
 			return agent.ExitModelFault, err
 		}
-		if !pause(ctx, backOff<<try) || try == maxAttempts || modelmanager.CodeOf(err) == modelmanager.CodeInternal {
+		if try == 1 {
+			first = time.Now()
+		}
+		if !pause(ctx, min(backOff<<try, maxBackOff)) || tired(err, try, first) {
 			return agent.ExitStorageFault, err
 		}
 	}

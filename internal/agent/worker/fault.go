@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"modelmanager.dev"
@@ -11,7 +12,10 @@ import (
 
 // lostError is in the chain of errors after which the worker is gone, or was
 // killed: the next call meets a fresh one.
-type lostError struct{ reason string }
+type lostError struct {
+	reason  string
+	outside bool
+}
 
 func (e *lostError) Error() string { return e.reason }
 
@@ -25,7 +29,22 @@ func Lost(err error) bool {
 // lost makes an error of a worker that is gone.
 func lost(code modelmanager.Code, format string, args ...any) error {
 	reason := fmt.Sprintf(format, args...)
-	return &modelmanager.Error{Code: code, Detail: reason, Err: &lostError{reason}}
+	return &modelmanager.Error{Code: code, Detail: reason, Err: &lostError{reason: reason}}
+}
+
+// KilledFromOutside tells whether the worker was lost with a call through
+// nothing that the agent or the model did: somebody else, or the kernel, killed
+// it. The same call may well succeed on a fresh worker.
+func KilledFromOutside(err error) bool {
+	var lost *lostError
+	return errors.As(err, &lost) && lost.outside
+}
+
+// died is the error of a call during which the process ended.
+func (p *process) died() error {
+	reason := p.deathReason()
+	outside := p.killedFor("") && p.status.Signaled() && p.status.Signal() == syscall.SIGKILL
+	return &modelmanager.Error{Code: modelmanager.CodeModelError, Detail: reason, Err: &lostError{reason, outside}}
 }
 
 // nonsense kills a worker that doesn't keep to the protocol: nothing that it
@@ -53,7 +72,7 @@ func (p *process) failure(err error, slow string) error {
 	if !p.wait(time.Second) {
 		p.destroy("the worker closed its end of the pipes without ending")
 	}
-	return lost(modelmanager.CodeModelError, "%s", p.deathReason())
+	return p.died()
 }
 
 // killedFor tells whether reason is what the process was killed for.

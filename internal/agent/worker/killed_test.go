@@ -1,0 +1,47 @@
+package worker_test
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"modelmanager.dev/internal/agent/worker"
+	"modelmanager.dev/internal/spec"
+)
+
+// TestKilledFromOutside tells a worker that somebody kills from one that the
+// agent kills, and from one that crashes.
+func TestKilledFromOutside(t *testing.T) {
+	o := mood(t, "hangs")
+	o.Spec.Timeouts.Predict = spec.Duration(20 * time.Second)
+	s := supervise(t, o)
+	if err := s.WaitReady(within(t, 20*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.Predict(t.Context(), record(t, 13))
+		failed <- err
+	}()
+	ctx := within(t, 20*time.Second)
+	for s.State().InFlight == 0 && ctx.Err() == nil {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	if err := syscall.Kill(s.State().PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; !worker.Lost(err) || !worker.KilledFromOutside(err) {
+		t.Errorf("killed by somebody: %v", err)
+	}
+
+	for _, name := range []string{"hangs", "crashes-on-13", "garbage"} {
+		o := mood(t, name)
+		o.Spec.Timeouts.Predict = spec.Duration(200 * time.Millisecond)
+		if _, err := supervise(t, o).Predict(within(t, 20*time.Second), record(t, 13)); err == nil || worker.KilledFromOutside(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
