@@ -203,6 +203,6 @@ func await(ts *testscript.TestScript, negated bool, args []string) {
 			ts.Fatalf("after two minutes %s still doesn't answer %s but (%v):\n%s%s",
 				strings.Join(args[1:], " "), args[0], err, output, ts.ReadFile("stderr"))
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 }
