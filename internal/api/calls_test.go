@@ -199,7 +199,7 @@ func TestPredictions(t *testing.T) {
 
 	partial := rows(1, 13, 2)
 	partial.Rows = append(partial.Rows, json.RawMessage(`{"x": "much"}`), json.RawMessage(`{"y": 1}`))
-	partial.IDs = []json.RawMessage{[]byte(`"a"`), []byte(`2`), []byte(`null`), []byte(`{"k":1}`), []byte(`"e"`)}
+	partial.IDs = []json.RawMessage{[]byte(`"a"`), []byte(`2`), []byte(`"c"`), []byte(`4.5`), []byte(`"e"`)}
 	_, err = w.client.Predict(ctx, "scorer", 0, partial)
 	if e := refusedWith(t, modelmanager.CodeInvalidRows, err); len(e.Rows) < 2 {
 		t.Errorf("the rows that are wrong: %+v", e.Rows)

@@ -26,6 +26,8 @@ func (a *API) registerPredict(h huma.API) {
 			Parameters: []*huma.Param{
 				{Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "wait=SECONDS is the caller's deadline"},
 				{Name: "Traffic-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "Calls with the same key get the same version while a split lasts"},
+				{Name: "on_error", In: "query", Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"fail", "partial"}}, Description: "Of text/csv; a JSON body says it itself. With partial, a column _error says why a row has no predictions"},
+				{Name: "prefix", In: "query", Schema: &huma.Schema{Type: huma.TypeString}, Description: "Of text/csv: goes before the predictions' names"},
 			},
 			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 				"application/json": {Schema: request}, "text/csv": csv,

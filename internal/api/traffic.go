@@ -24,7 +24,7 @@ type setTrafficInput struct {
 
 type rollbackInput struct {
 	ModelPath
-	Body modelmanager.RollbackRequest `required:"false"`
+	Body *modelmanager.RollbackRequest
 }
 
 func (a *API) registerTraffic(h huma.API) {
@@ -63,7 +63,11 @@ func (a *API) registerTraffic(h huma.API) {
 		OperationID: "rollback", Method: http.MethodPost, Path: "/v1/models/{model}/rollback",
 		Summary: "Return to the setting before; again: one further back", Tags: []string{"traffic"},
 	}, func(ctx context.Context, in *rollbackInput) (*body[modelmanager.Traffic], error) {
-		model, err := a.Registry.Rollback(ctx, in.Model, change(ctx, in.Body.Reason))
+		reason := ""
+		if in.Body != nil {
+			reason = in.Body.Reason
+		}
+		model, err := a.Registry.Rollback(ctx, in.Model, change(ctx, reason))
 		if err != nil {
 			return nil, a.failed(ctx, err)
 		}
