@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/gateway/upstream"
 	"modelmanager.dev/internal/problem"
 )
@@ -63,6 +64,15 @@ func (c *call) free() {
 	spare := &c.g.spare
 	*c = call{bodyBuffer: c.bodyBuffer, answerBuffer: c.answerBuffer, headerBuffer: c.headerBuffer}
 	spare.Put(c)
+}
+
+// path is what the agent is asked for: the caller's own query goes with it. It
+// is encoded anew, since it becomes part of a line.
+func (c *call) path() string {
+	if c.r.URL.RawQuery == "" {
+		return agent.PathPredict
+	}
+	return agent.PathPredict + "?" + c.r.URL.Query().Encode()
 }
 
 // fail answers with a problem, or cuts the connection where an answer has

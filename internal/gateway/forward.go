@@ -129,7 +129,7 @@ func (c *call) send(r *replica) error {
 	header = appendPassed(header, c.r.Header)
 	c.headerBuffer = header
 	c.request = upstream.Request{
-		Method: http.MethodPost, Path: agent.PathPredict, Header: header, Body: c.body,
+		Method: http.MethodPost, Path: c.path(), Header: header, Body: c.body,
 		Deadline: c.deadline.Add(deadlineGrace),
 	}
 	c.replica = r

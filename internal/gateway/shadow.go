@@ -26,6 +26,7 @@ type shadows struct {
 // replay is a call to be sent again, to a shadow.
 type replay struct {
 	version *version
+	path    string
 	header  []byte
 	body    []byte
 	sampled bool   // compare the answers
@@ -56,6 +57,7 @@ func (c *call) offerShadow() {
 	}
 	task := replay{
 		version: c.shadow,
+		path:    c.path(),
 		header:  appendPassed(nil, c.r.Header),
 		body:    bytes.Clone(c.body),
 		sampled: c.whole && n%int64(c.g.limits.Sample) == 0,
@@ -101,7 +103,7 @@ func (s *shadows) replay(task replay) {
 	header := append(task.header, r.header...)
 	header = append(header, agent.HeaderTimeout+": "+strconv.FormatInt(wait.Milliseconds(), 10)+"\r\n"...)
 	reply, err := r.pool.Do(s.g.ctx, &upstream.Request{
-		Method: http.MethodPost, Path: agent.PathPredict, Header: header, Body: task.body, Deadline: started.Add(wait + deadlineGrace),
+		Method: http.MethodPost, Path: task.path, Header: header, Body: task.body, Deadline: started.Add(wait + deadlineGrace),
 	})
 	if err != nil {
 		s.failed.Add(1)
