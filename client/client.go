@@ -96,7 +96,11 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 		}
 		body = bytes.NewReader(data)
 	}
-	target := c.base.JoinPath(escaped(call.path)...)
+	parts, err := escaped(call.path)
+	if err != nil {
+		return nil, err
+	}
+	target := c.base.JoinPath(parts...)
 	target.RawQuery = call.query.Encode()
 	request, err := http.NewRequestWithContext(ctx, call.method, target.String(), body)
 	if err != nil {
@@ -127,25 +131,54 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	return response, nil
 }
 
-func escaped(path []string) []string {
+// escaped refuses what would lead to another path than was meant.
+func escaped(path []string) ([]string, error) {
 	parts := make([]string, len(path))
 	for i, part := range path {
+		if part == "" || part == "." || part == ".." {
+			return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "%q is no name of a model or a job", part)
+		}
 		parts[i] = url.PathEscape(part)
 	}
-	return parts
+	return parts, nil
 }
 
 // decodeError turns an error answer into a *modelmanager.Error.
 func decodeError(response *http.Response) error {
-	data, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	data, _ := io.ReadAll(io.LimitReader(response.Body, 8<<20)) // 10,000 rows can be wrong
 	var p problem.Problem
-	if err := json.Unmarshal(data, &p); err != nil || p.Code == "" {
-		return modelmanager.Errorf(modelmanager.CodeInternal, "%s %s answered %s: %.200s",
+	e := &modelmanager.Error{}
+	if err := json.Unmarshal(data, &p); err == nil && p.Code != "" {
+		e.Code, e.Detail, e.Rows = p.Code, p.Detail, p.Errors
+	} else {
+		e = modelmanager.Errorf(codeOf(response.StatusCode), "%s %s answered %s: %.200s",
 			response.Request.Method, response.Request.URL, response.Status, bytes.TrimSpace(data))
 	}
-	e := &modelmanager.Error{Code: p.Code, Detail: p.Detail, Rows: p.Errors}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
 	return e
+}
+
+// codeOf is for answers that aren't the server's own, but those of something
+// between it and us.
+func codeOf(status int) modelmanager.Code {
+	switch status {
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
+		return modelmanager.CodeUnauthenticated
+	case http.StatusForbidden:
+		return modelmanager.CodeForbidden
+	case http.StatusNotFound:
+		return modelmanager.CodeNotFound
+	case http.StatusRequestEntityTooLarge:
+		return modelmanager.CodeTooLarge
+	case http.StatusTooManyRequests:
+		return modelmanager.CodeTooManyRequests
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return modelmanager.CodeUnavailable
+	}
+	if status < 500 {
+		return modelmanager.CodeBadRequest
+	}
+	return modelmanager.CodeInternal
 }

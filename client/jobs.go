@@ -134,6 +134,9 @@ func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelman
 	}
 }
 
+// patience is how long a stream of events may be silent.
+const patience = time.Minute
+
 // followEvents reads a job's server-sent events until they end; the last state
 // is the answer. A connection that breaks is no error.
 func (c *Client) followEvents(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error) {
@@ -146,9 +149,14 @@ func (c *Client) followEvents(ctx context.Context, id string, progress func(mode
 		return job, err
 	}
 	defer response.Body.Close()
+	// The server says at least every 15 seconds that it is there. A connection
+	// to a machine that isn't there any more never ends by itself.
+	silence := time.AfterFunc(patience, func() { response.Body.Close() })
+	defer silence.Stop()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
+		silence.Reset(patience)
 		data, found := bytes.CutPrefix(lines.Bytes(), []byte("data:"))
 		if !found {
 			continue

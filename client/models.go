@@ -166,6 +166,13 @@ func (c *Client) Upload(ctx context.Context, name string, data io.Reader) (model
 	return upload, err
 }
 
+// Limits says what the server lets a call ask for.
+func (c *Client) Limits(ctx context.Context) (modelmanager.Limits, error) {
+	var limits modelmanager.Limits
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "limits"}}, &limits)
+	return limits, err
+}
+
 // ServerVersion says what the server is.
 func (c *Client) ServerVersion(ctx context.Context) (json.RawMessage, error) {
 	var version json.RawMessage

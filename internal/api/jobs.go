@@ -13,7 +13,7 @@ import (
 
 // JobPath names a job.
 type JobPath struct {
-	Job string `path:"job" maxLength:"64" doc:"The job's id"`
+	Job string `path:"job" doc:"The job's id"`
 }
 
 type submitInput struct {

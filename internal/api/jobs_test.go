@@ -53,7 +53,7 @@ func TestTheLifeOfAJob(t *testing.T) {
 		job.Rows.Predicted != 29 || job.Shards.Done != job.Shards.Total || job.Finished == nil || job.By == "" {
 		t.Errorf("%+v", job)
 	}
-	if output := read(t, c.JobOutput, job.ID); strings.Count(output, "\n") != 30 || !strings.Contains(output, "row-30,60") {
+	if output := read(t, c.JobOutput, job.ID); strings.Count(output, "\n") != 30 || !strings.Contains(output, "row-30,30,60") {
 		t.Errorf("the output is %q", output)
 	}
 	if rejected := read(t, c.JobRejected, job.ID); !strings.Contains(rejected, "bad luck") || strings.Count(rejected, "\n") != 1 {

@@ -22,7 +22,7 @@ type PageQuery struct {
 // ModelPath names a model. It is exported for huma, which fills in exported
 // fields alone.
 type ModelPath struct {
-	Model string `path:"model" maxLength:"40" doc:"The model's name"`
+	Model string `path:"model" doc:"The model's name: a DNS label of at most 40 characters"`
 }
 
 // body wraps an answer as huma wants it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"modelmanager.dev"
@@ -146,7 +147,7 @@ func (s *session) source(ctx context.Context, pick func(*URLs) string) (*dataset
 	if name == "" {
 		name = "input"
 	}
-	return dataset.NewHTTPSource(ctx, s.reading(pick), s.task.Server+"/"+name)
+	return dataset.NewHTTPSource(ctx, s.reading(pick), s.task.Server+"/"+url.PathEscape(name))
 }
 
 // input opens the job's input, which must be what it was when the job was accepted.
