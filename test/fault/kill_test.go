@@ -147,6 +147,13 @@ func TestChangesUnderLoad(t *testing.T) {
 	if err := os.WriteFile(second+"/predict.py", []byte(code), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	await(t, 60*time.Second, "the first version is ready", func() error {
+		info, err := s.client.Model(t.Context(), "good")
+		if err == nil && info.Health.State != modelmanager.Healthy {
+			err = fmt.Errorf("it is %s: %s", info.Health.State, info.Health.Reason)
+		}
+		return err
+	})
 	calls := startLoad(t, s, "good", 5*time.Millisecond, map[int]float64{1: 41, 2: 60})
 	calls.awaitAnswers(t, 1, 100)
 	s.publish(second)
