@@ -78,6 +78,7 @@ func New(config Config) *API {
 	a.registerUploads(h)
 	a.registerOperations(h)
 	a.registerLimits(h)
+	closeCodes(h)
 	a.mux.HandleFunc("/", a.unknown)
 	return a
 }

@@ -86,10 +86,9 @@ func (a *API) registerJobs(h huma.API) {
 		OperationID: "submit-job", Method: http.MethodPost, Path: "/v1/models/{model}/jobs",
 		Summary: "Predict a whole file", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Responses: map[string]*huma.Response{
-			"200": {Description: "With dry_run: what was found", Content: map[string]*huma.MediaType{
-				"application/json": {Schema: h.OpenAPI().Components.Schemas.Schema(typeOf[modelmanager.JobCheck](), true, "")}}},
-			"202": {Description: "The job was accepted", Content: map[string]*huma.MediaType{
-				"application/json": {Schema: h.OpenAPI().Components.Schemas.Schema(typeOf[modelmanager.Job](), true, "")}}},
+			"200":     answerOf[modelmanager.JobCheck](h, "With dry_run: what was found"),
+			"202":     answerOf[modelmanager.Job](h, "The job was accepted"),
+			"default": problemResponse(h),
 		},
 	}, a.submitJob)
 	register(h, huma.Operation{
@@ -119,6 +118,10 @@ func (a *API) registerJobs(h huma.API) {
 	register(h, huma.Operation{
 		OperationID: "retry-job", Method: http.MethodPost, Path: "/v1/jobs/{job}/retry",
 		Summary: "Run only what failed or was rejected, as a new job", Tags: tags, DefaultStatus: http.StatusAccepted,
+		Responses: map[string]*huma.Response{
+			"202":     answerOf[modelmanager.Job](h, "The job was accepted"),
+			"default": problemResponse(h),
+		},
 	}, func(ctx context.Context, in *retryInput) (*submitOutput, error) {
 		job, err := a.Jobs.Retry(ctx, in.Job, caller(ctx), in.Key)
 		if err != nil {

@@ -47,9 +47,22 @@ func (a *API) plain(h huma.API, operation huma.Operation, contentType string, ha
 	})
 }
 
+func answerOf[T any](h huma.API, description string) *huma.Response {
+	schema := h.OpenAPI().Components.Schemas.Schema(typeOf[T](), true, "")
+	return &huma.Response{Description: description, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+}
+
 func problemResponse(h huma.API) *huma.Response {
 	schema := h.OpenAPI().Components.Schemas.Schema(typeOf[Problem](), true, "Problem")
 	return &huma.Response{Description: "A problem", Content: map[string]*huma.MediaType{problem.ContentType: {Schema: schema}}}
+}
+
+// closeCodes lists the closed set of codes in the schema of problems.
+func closeCodes(h huma.API) {
+	code := h.OpenAPI().Components.Schemas.Map()["Problem"].Properties["code"]
+	for _, known := range problem.Codes() {
+		code.Enum = append(code.Enum, string(known))
+	}
 }
 
 // describePath adds the path's own parameters to an operation.

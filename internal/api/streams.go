@@ -39,6 +39,10 @@ func (a *API) registerJobStreams(h huma.API) {
 	a.plain(h, huma.Operation{
 		OperationID: "job-events", Method: http.MethodGet, Path: "/v1/jobs/{job}/events",
 		Summary: "The job each time it changes, as server-sent events, until it ends", Tags: []string{"jobs"},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "Events named job, whose data is the job and whose id is its state", Content: map[string]*huma.MediaType{"text/event-stream": {}}},
+			"204": {Description: "The last event was sent before: Last-Event-ID is the job's final state"},
+		},
 	}, "text/event-stream", a.jobEvents)
 }
 

@@ -18,7 +18,6 @@ import (
 const maxUpload = 1 << 40
 
 func (a *API) registerUploads(h huma.API) {
-	schema := h.OpenAPI().Components.Schemas.Schema(typeOf[modelmanager.Upload](), true, "")
 	a.plain(h, huma.Operation{
 		OperationID: "upload", Method: http.MethodPost, Path: "/v1/uploads",
 		Summary:     "Stream a file in; it exists only when it is complete",
@@ -28,9 +27,7 @@ func (a *API) registerUploads(h huma.API) {
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
 		}},
-		Responses: map[string]*huma.Response{"201": {
-			Description: "The upload", Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
-		}},
+		Responses: map[string]*huma.Response{"201": answerOf[modelmanager.Upload](h, "The upload")},
 	}, "application/json", func(w http.ResponseWriter, r *http.Request) error {
 		body := &patient{body: r.Body, control: http.NewResponseController(w), patience: uploadPatience}
 		upload, err := a.Uploads.Put(r.Context(), body, maxUpload)

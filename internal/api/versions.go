@@ -38,6 +38,11 @@ func (a *API) registerVersions(h huma.API) {
 		Summary:       "Publish a version; the same content again answers the same version",
 		Tags:          []string{"versions"},
 		DefaultStatus: http.StatusCreated,
+		Responses: map[string]*huma.Response{
+			"200":     answerOf[modelmanager.PublishResult](h, "The same content was published before, as this version"),
+			"201":     answerOf[modelmanager.PublishResult](h, "The version was published"),
+			"default": problemResponse(h),
+		},
 	}, a.publishVersion)
 	a.registerDiff(h)
 	a.plain(h, huma.Operation{

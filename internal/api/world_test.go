@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -406,4 +408,11 @@ func refusedWith(t testing.TB, code modelmanager.Code, err error) *modelmanager.
 		t.Fatalf("the error is %v (%s), want %s", err, modelmanager.CodeOf(err), code)
 	}
 	return e
+}
+
+func keysOf[V any](m map[string]V) []string { return slices.Collect(maps.Keys(m)) }
+
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return names
 }

@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"modelmanager.dev"
@@ -61,6 +63,12 @@ var kinds = map[modelmanager.Code]kind{
 	modelmanager.CodeDeadlineExceeded:   {http.StatusGatewayTimeout, "The deadline has passed"},
 	modelmanager.CodeInternal:           {http.StatusInternalServerError, "Model Manager failed"},
 }
+
+// Codes returns the closed set, in the order of the alphabet.
+func Codes() []modelmanager.Code { return slices.Sorted(maps.Keys(kinds)) }
+
+// Title returns what a code says to people.
+func Title(code modelmanager.Code) string { return kinds[code].title }
 
 // Status returns the HTTP status of a code.
 func Status(code modelmanager.Code) int {
