@@ -595,6 +595,7 @@ class Worker:
         self.function = function
         self.with_params = reads_params(function)
         self.pid = os.getpid()
+        self.answered = lambda: None
 
     def say(self, message, body=None):
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
@@ -622,6 +623,7 @@ class Worker:
             if os.getpid() != self.pid:
                 os._exit(0)  # the model forked, and its child came back here
             self.say(message, body)
+            self.answered()
 
     def answer(self, request, body):
         try:
@@ -727,10 +729,64 @@ def keep_from_children(descriptors):
     os.register_at_fork(after_in_child=close)
 
 
-def run(path, name):
+# ---------------------------------------------------------------- modules
+
+# Modules that do something to the machine or the process when they are imported.
+NEVER_BEFOREHAND = {"__main__", "antigravity", "this", "idlelib", "turtle", "turtledemo", "test", "modelmanager"}
+
+
+def module_roots():
+    """The folders of the standard library and of the environment's packages."""
+    import site
+    import sysconfig
+
+    paths = sysconfig.get_paths()
+    roots = [paths[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")] + site.getsitepackages()
+    return tuple({os.path.join(os.path.realpath(r), "") for r in roots} | {os.path.join(r, "") for r in roots})
+
+
+class Imports:
+    """Notes which modules of the environment a model needs, in the order of
+    their import: a zygote imports them beforehand. They are kept in a file in
+    the worker's home. Modules of the model's own folder are never among them."""
+
+    name = ".modules.json"
+
+    def __init__(self, known=()):
+        self.path = os.path.join(os.environ.get("HOME", "/nonexistent"), self.name)
+        self.known = set(known)
+        self.seen = 0
+
+    def note(self):
+        if len(sys.modules) == self.seen:
+            return
+        self.seen = len(sys.modules)
+        try:
+            roots = module_roots()
+            names = [n for n, m in list(sys.modules.items()) if self.belongs(n, m, roots)]
+            if not self.known.issuperset(names):
+                self.known.update(names)
+                with open(self.path + ".new", "w") as file:
+                    json.dump({"modules": names}, file)
+                os.replace(self.path + ".new", self.path)
+        except Exception as error:  # a worker without a home, or with odd modules, works as well
+            print("the worker's modules are not noted: %s" % error, file=sys.stderr)
+
+    @staticmethod
+    def belongs(name, module, roots):
+        try:
+            spec = module.__spec__
+            return (spec.name == name and name.split(".")[0] not in NEVER_BEFOREHAND
+                    and isinstance(spec.origin, str) and spec.origin.startswith(roots))
+        except Exception:
+            return False
+
+
+def run(path, name, known=()):
     install_module()
     keep_from_children([3, 4])
     requests = os.fdopen(3, "rb", buffering=1 << 16, closefd=False)
+    imports = Imports(known)
     worker = Worker(requests, 4, lambda rows: rows)
     try:
         function = load(path, name)
@@ -747,6 +803,8 @@ def run(path, name):
         sys.exit(1)
     worker = Worker(requests, 4, function)
     worker.say({"ready": True, "protocol": 1, "formats": formats})
+    imports.note()
+    worker.answered = imports.note
     worker.serve(reader)
 
 
@@ -756,28 +814,33 @@ def run(path, name):
 class Zygote:
     """Forks workers from a process that has imported what they import.
 
-    A connection brings one line of JSON, {"file", "function", "dir", "env"},
-    with four descriptors: requests, answers, stdout and stderr. It gets back
-    {"pid": …}, and {"status": …} as waitpid gives it once the worker is dead.
-    When the connection closes first, the worker's group is killed.
+    A connection brings one line of JSON, {"file", "function", "dir", "env",
+    "nice"}, with four descriptors: requests, answers, stdout and stderr. It
+    gets back {"pid": …}, and {"status": …} as waitpid gives it once the worker
+    is dead. When the connection closes first, the worker's group is killed.
+
+    The zygote runs no code of a model: it imports what lies in the environment
+    and the standard library, and nothing else. It doesn't even read a request:
+    its child does, so that no model's secrets lie in memory that another one's
+    worker gets a copy of. It has one thread, and never more.
     """
 
     def __init__(self, path, modules):
         import ctypes
         import gc
-        import importlib
-        import selectors
+        import select
         import signal
         import socket
+        import struct
 
-        self.signal, self.socket, self.selectors = signal, socket, selectors
-        self.prctl = ctypes.CDLL(None).prctl
+        self.signal, self.socket, self.select, self.struct, self.ctypes = signal, socket, select, struct, ctypes
+        self.libc = ctypes.CDLL(None)
+        self.libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what workers leave behind comes here
+        self.parent = os.getppid()
+        self.places = {name: self.place(name) for name in ("HOME", "MM_WORKER_ID")}
         install_module()
-        for module in modules:
-            try:
-                importlib.import_module(module)
-            except Exception as error:
-                print("not imported: %s: %s" % (module, error), file=sys.stderr)
+        self.prepare(modules, os.path.join(os.path.dirname(path), "threads"))
+        self.known = [n for n in sys.modules]
         gc.collect()
         gc.freeze()
         self.workers = {}  # pid → connection
@@ -786,49 +849,111 @@ class Zygote:
         self.listener.bind(path)
         os.umask(old)
         self.listener.listen(64)
-        self.poll = selectors.DefaultSelector()
-        self.poll.register(self.listener, selectors.EVENT_READ, self.accept)
+        self.poll = select.epoll()
+        self.handlers = {}
+        self.watch(self.listener, select.EPOLLIN, self.accept)
         self.wake, wakeup = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.poll.register(self.wake, selectors.EVENT_READ, self.reap)
+        self.poll.register(self.wake, select.EPOLLIN)
+        self.handlers[self.wake] = self.reap
+
+    def prepare(self, modules, report):
+        """Imports modules, as far as that is safe."""
+        import importlib
+
+        roots = module_roots()
+        for name in modules:
+            if name in sys.modules or not self.trusted(name, roots):
+                continue
+            try:
+                importlib.import_module(name)
+            except BaseException as error:
+                print("not imported: %s: %s" % (name, error), file=sys.stderr)
+            if threads() != {"main"}:
+                # A fork copies one thread, and whatever the others have locked.
+                with open(report, "w") as file:
+                    file.write(name)
+                sys.exit("importing %s starts threads" % name)
+
+    @staticmethod
+    def trusted(name, roots):
+        top = name.split(".")[0]
+        if top in NEVER_BEFOREHAND:
+            return False
+        try:
+            spec = importlib.util.find_spec(top)
+            places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
+        except Exception:
+            return False
+        return bool(places) and all(p in ("built-in", "frozen") or os.path.realpath(p).startswith(roots) for p in places)
+
+    def place(self, name):
+        """Where the environment that the kernel shows has a value, and how long
+        it is: workers are found by what stands there (place_value)."""
+        self.libc.getenv.restype = self.ctypes.c_void_p
+        address = self.libc.getenv(name.encode())
+        return (address, len(os.environb[name.encode()])) if address else None
+
+    def place_value(self, name, value):
+        place, value = self.places[name], value.encode()
+        if place and len(value) <= place[1]:
+            self.ctypes.memmove(place[0], value.ljust(place[1], b"\0"), place[1])
+
+    def watch(self, connection, events, handler):
+        self.poll.register(connection.fileno(), events)
+        self.handlers[connection.fileno()] = lambda: handler(connection)
+
+    def unwatch(self, connection):
+        self.poll.unregister(connection.fileno())
+        del self.handlers[connection.fileno()]
 
     def run(self):
         """Serves for ever; returns, in a forked worker, what to run."""
         while True:
-            for key, _ in self.poll.select():
-                work = key.data(key.fileobj)
+            for descriptor, _ in self.poll.poll():
+                handler = self.handlers.get(descriptor)
+                work = handler() if handler else None
                 if work is not None:
                     return work
 
     def accept(self, listener):
         connection, _ = listener.accept()
-        connection.settimeout(5)
+        if self.may_ask(connection):
+            self.watch(connection, self.select.EPOLLIN, self.begin)
+        else:
+            connection.close()
+
+    def may_ask(self, connection):
+        """Agents may ask, children of the server as the zygote is, and the
+        server itself: workers, which are children of agents or of a zygote,
+        may not. This stops a worker that talks to the socket, not one that
+        attacks other processes of its user: that takes another user for each
+        model, or a pod."""
+        credentials = connection.getsockopt(self.socket.SOL_SOCKET, self.socket.SO_PEERCRED, 12)
+        pid = self.struct.unpack("3i", credentials)[0]
+        return self.parent in (pid, parent_of(pid))
+
+    def begin(self, connection):
+        self.unwatch(connection)
         try:
-            line, descriptors, _, _ = self.socket.recv_fds(connection, 1 << 20, 4)
-            while line and not line.endswith(b"\n"):
-                more = connection.recv(1 << 20)
-                line = line + more if more else b""
-            if not line or len(descriptors) != 4:
-                raise ValueError("no request")
-            request = json.loads(line)
-        except (OSError, ValueError):
+            # The request stays where it is: the worker reads it.
+            if not connection.recv(1, self.socket.MSG_PEEK | self.socket.MSG_DONTWAIT):
+                raise OSError("closed")
+        except OSError:
             connection.close()
             return None
         pid = os.fork()
         if pid == 0:
-            return self.become(request, descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+            return self.become(connection)
         try:
             os.setpgid(pid, pid)
         except OSError:
             pass  # it has done so itself, or is gone
-        connection.settimeout(None)
         self.workers[pid] = connection
-        self.poll.register(connection, self.selectors.EVENT_READ, lambda c: self.gone(pid, c))
+        self.watch(connection, self.select.EPOLLRDHUP, lambda c: self.gone(pid, c))
         self.tell(pid, {"pid": pid})
         return None
 
@@ -840,7 +965,7 @@ class Zygote:
 
     def gone(self, pid, connection):
         """The agent has closed its end."""
-        self.poll.unregister(connection)
+        self.unwatch(connection)
         connection.close()
         if self.workers.pop(pid, None) is not None:
             try:
@@ -848,49 +973,136 @@ class Zygote:
             except OSError:
                 pass
 
-    def reap(self, wake):
+    def reap(self):
         try:
-            os.read(wake, 4096)
+            os.read(self.wake, 4096)
         except BlockingIOError:
             pass
+        ended = False
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                break
             if pid == 0:
-                return
-            connection = self.workers.get(pid)
+                break
+            ended = True
+            connection = self.workers.pop(pid, None)
             if connection is not None:
-                self.tell(pid, {"status": status})
-                del self.workers[pid]
-                self.poll.unregister(connection)
+                try:
+                    os.killpg(pid, self.signal.SIGKILL)
+                except OSError:
+                    pass
+                self.unwatch(connection)
+                try:
+                    connection.sendall(json.dumps({"status": status}).encode() + b"\n")
+                except OSError:
+                    pass
                 connection.close()
+        if ended:
+            self.end_orphans()
 
-    def become(self, request, descriptors):
+    def end_orphans(self):
+        """Kills what workers that are dead have left behind."""
+        me, alive = os.getpid(), None
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) in self.workers or parent_of(int(entry)) != me:
+                continue
+            if alive is None:
+                alive = {marker_of(worker) for worker in self.workers} - {None}
+            if marker_of(int(entry)) not in alive:
+                try:
+                    os.kill(int(entry), self.signal.SIGKILL)
+                except OSError:
+                    pass
+
+    def become(self, connection):
         """Turns a forked process into a worker."""
         signal = self.signal
-        parent = os.getppid()
-        self.prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
+        self.libc.prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        connection.settimeout(5)
+        line, descriptors, _, _ = self.socket.recv_fds(connection, 1 << 20, 4)
+        while line and not line.endswith(b"\n"):
+            more = connection.recv(1 << 20)
+            line = line + more if more else b""
+        if not line or len(descriptors) != 4:
+            os._exit(1)
+        request = json.loads(line)
+        # Nothing of the zygote's stays open, least of all its other workers' sockets.
+        for other in [self.poll, self.listener, connection, *self.workers.values()]:
+            other.close()
         null = os.open(os.devnull, os.O_RDONLY)
         moved = [os.dup(d) for d in [null] + [descriptors[i] for i in (2, 3, 0, 1)]]
         while min(moved) < 5:
             moved = [d if d >= 5 else os.dup(d) for d in moved]
         for target, descriptor in enumerate(moved):
             os.dup2(descriptor, target)
-        os.closerange(5, max(moved + descriptors) + 64)
+        os.closerange(5, max(int(d) for d in os.listdir("/proc/self/fd")) + 1)
         os.environ.clear()
         os.environ.update(request["env"])
+        for name in self.places:
+            self.place_value(name, request["env"].get(name, ""))
+        os.setpriority(os.PRIO_PROCESS, 0, max(request.get("nice", 0), os.getpriority(os.PRIO_PROCESS, 0)))
         os.chdir(request["dir"])
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True, write_through=True)
+        sys.argv = [sys.argv[0], request["file"], request["function"]]
         faulthandler.enable()
-        return request["file"], request["function"]
+        self.differ(request["env"])
+        return request["file"], request["function"], self.known
+
+    @staticmethod
+    def differ(environ):
+        """Gives a worker what no two may share, and libraries what they have
+        read from the environment of the zygote."""
+        import time
+
+        time.tzset()
+        loaded = sys.modules.get
+        if loaded("tempfile"):
+            loaded("tempfile").tempdir = None
+        if loaded("numpy.random"):
+            loaded("numpy.random").seed()
+        if loaded("torch"):
+            loaded("torch").seed()
+        wanted = environ.get("OMP_NUM_THREADS", "1")
+        if wanted.isdigit() and int(wanted) > 1 and loaded("threadpoolctl"):
+            loaded("threadpoolctl").threadpool_limits(int(wanted))
+
+
+def threads():
+    """The names of this process's threads, but for jemalloc's: it sees to its own when a process forks."""
+    names = set()
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            with open("/proc/self/task/%s/comm" % thread) as file:
+                name = file.read().strip()
+        except OSError:
+            continue  # it has ended
+        names.add("main" if int(thread) == os.getpid() else name)
+    return names - {"jemalloc_bg_thd"}
+
+
+def parent_of(pid):
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def marker_of(pid):
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            for entry in file.read().split(b"\0"):
+                if entry.startswith(b"MM_WORKER_ID="):
+                    return entry
+    except OSError:
+        pass
+    return None
 
 
 def fork_workers(path, modules):
@@ -916,6 +1128,6 @@ def fork_workers(path, modules):
 if __name__ == "__main__":
     sys.path.pop(0)
     if sys.argv[1] == "--zygote":
-        fork_workers(sys.argv[2], sys.argv[3:])
+        fork_workers(sys.argv[2], sys.stdin.read().split())
     else:
         run(sys.argv[1], sys.argv[2])
