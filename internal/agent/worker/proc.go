@@ -98,20 +98,27 @@ func proportional(pid int) (int64, bool) {
 	return 0, false
 }
 
-// memoryPeriod is how often a worker's memory is looked at.
-const memoryPeriod = 100 * time.Millisecond
+// memoryPeriod is how often a worker's memory is looked at while it loads or
+// has a call; an idle one is looked at once in idlePeriods. (To look is to read
+// all of /proc, and a machine may have many idle workers.)
+const (
+	memoryPeriod = 100 * time.Millisecond
+	idlePeriods  = 20
+)
 
 // watchMemory kills the process when its group holds more than limit bytes.
 func (p *process) watchMemory(limit int64, reason string) {
 	ticker := time.NewTicker(memoryPeriod)
 	defer ticker.Stop()
-	for {
-		resident := p.groupMemory(limit)
-		p.resident.Store(resident)
-		p.peak.Store(max(p.peak.Load(), resident))
-		if limit > 0 && resident > limit {
-			p.kill(reason)
-			return
+	for period := 0; ; period++ {
+		if !p.idle.Load() || period%idlePeriods == 0 {
+			resident := p.groupMemory(limit)
+			p.resident.Store(resident)
+			p.peak.Store(max(p.peak.Load(), resident))
+			if limit > 0 && resident > limit {
+				p.kill(reason)
+				return
+			}
 		}
 		select {
 		case <-p.exited:

@@ -35,6 +35,7 @@ type process struct {
 	killReason string // set by the first kill
 	peak       atomic.Int64
 	resident   atomic.Int64
+	idle       atomic.Bool // it has loaded, and has no call
 }
 
 // plumbing is the worker's side of its pipes.

@@ -150,6 +150,7 @@ func (s *Supervisor) serve(ctx context.Context, l *live, waits *backoff.Exponent
 		s.failures = 0
 		s.state.Ready, s.state.Failed, s.state.Reason, s.state.PID = true, false, "", l.process.id()
 	})
+	l.process.idle.Store(true)
 	s.slot <- l
 	select {
 	case <-l.broken:
@@ -359,7 +360,9 @@ func (s *Supervisor) call(l *live, rows arrow.RecordBatch) (*Answer, error) {
 	s.mu.Lock()
 	s.state.InFlight = 1
 	s.mu.Unlock()
+	l.process.idle.Store(false)
 	answer, err := l.session.call(rows)
+	l.process.idle.Store(true)
 	s.mu.Lock()
 	s.state.InFlight = 0
 	s.state.Calls++
