@@ -45,7 +45,7 @@ func kill(t *testing.T, what string, list func() []process) {
 // TestJobSurvives kills the server, agents and workers while a job runs: in
 // the end every row is there once, in order.
 func TestJobSurvives(t *testing.T) {
-	const n = 300_000
+	const n = 400_000
 	s := startServer(t, "--job-slots", "2")
 	s.publish("models/good", manyRows)
 	job := s.submit(t, "good", strings.NewReader(numbers(n)), "0")
@@ -66,13 +66,18 @@ func TestJobSurvives(t *testing.T) {
 		if !s.read(t, job.ID, victim.rows) {
 			t.Fatalf("the job ended before %s could be killed at row %d", victim.name, victim.rows)
 		}
+		now, err := s.client.Job(t.Context(), job.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("after %d rows and %d of %d shards: %s dies", now.Rows.Read, now.Shards.Done, now.Shards.Total, victim.name)
 		victim.kill()
 	}
 	job = s.finished(t, job.ID, 120*time.Second)
 	if job.State != modelmanager.JobSucceeded || job.Rows.Read != n || job.Rows.Predicted != n || job.Rows.Rejected != 0 {
 		t.Fatalf("the job is %s (%s): %+v", job.State, job.Reason, job.Rows)
 	}
-	if job.Shards.Total != n/30_000 || job.Shards.Done != job.Shards.Total {
+	if job.Shards.Total != (n+29_999)/30_000 || job.Shards.Done != job.Shards.Total {
 		t.Errorf("the job counts %+v", job.Shards)
 	}
 	xs, ys := s.output(t, job.ID)
