@@ -29,7 +29,7 @@ func newAgent() *cobra.Command {
 			}
 			logger := slog.New(slog.NewTextHandler(command.ErrOrStderr(), nil))
 			code, err := agent.Run(command.Context(), config, shard.Run, logger)
-			if err != nil {
+			if err != nil && command.Context().Err() == nil { // not because it was told to
 				logger.Error("the agent ends", "error", err)
 			}
 			if code != 0 {

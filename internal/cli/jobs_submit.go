@@ -83,7 +83,7 @@ func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 	if o.request.Labels, err = parseLabels(o.labels); err != nil {
 		return err
 	}
-	if o.request.Input.Columns, err = parseLabels(o.columns); err != nil {
+	if o.request.Input.Columns, err = parsePairs("--column", "FEATURE=HEADER", o.columns); err != nil {
 		return err
 	}
 	o.request.Output.URI = o.outputURI
@@ -180,12 +180,14 @@ func (g *global) conclude(job modelmanager.Job) error {
 func concluded(job modelmanager.Job) error {
 	switch {
 	case job.Code == modelmanager.CodeRejectedRows:
-		return modelmanager.Errorf(job.Code, "job %s failed: %s; mm jobs rejected %s says why, and --max-rejected how many may be",
+		return modelmanager.Errorf(job.Code, "job %s has failed: %s; mm jobs rejected %s says why, and --max-rejected how many may be",
 			job.ID, job.Reason, job.ID)
+	case job.State == modelmanager.JobCancelled:
+		return modelmanager.Errorf(modelmanager.CodeCancelled, "job %s %s", job.ID, job.Reason)
 	case job.State != modelmanager.JobSucceeded && job.Code == "":
-		return fmt.Errorf("job %s is %s: %s", job.ID, job.State, job.Reason)
+		return fmt.Errorf("job %s has %s: %s", job.ID, job.State, job.Reason)
 	case job.State != modelmanager.JobSucceeded:
-		return modelmanager.Errorf(job.Code, "job %s is %s: %s", job.ID, job.State, job.Reason)
+		return modelmanager.Errorf(job.Code, "job %s has %s: %s", job.ID, job.State, job.Reason)
 	case job.Rows.Rejected > 0:
 		return rejectedError{fmt.Errorf("%d rows were rejected; mm jobs rejected %s says why", job.Rows.Rejected, job.ID)}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -37,13 +38,17 @@ func parseVersion(text string) (int, error) {
 
 // parseLabels reads name=value pairs.
 func parseLabels(pairs []string) (map[string]string, error) {
-	labels := map[string]string{}
+	return parsePairs("--label", "name=value", pairs)
+}
+
+func parsePairs(flag, form string, pairs []string) (map[string]string, error) {
+	values := map[string]string{}
 	for _, pair := range pairs {
 		name, value, found := strings.Cut(pair, "=")
 		if !found || name == "" {
-			return nil, usageError{modelmanager.Errorf(modelmanager.CodeBadRequest, "label %q is not name=value", pair)}
+			return nil, usageError{fmt.Errorf("%s %s is not %s", flag, pair, form)}
 		}
-		labels[name] = value
+		values[name] = value
 	}
-	return labels, nil
+	return values, nil
 }

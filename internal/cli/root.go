@@ -99,6 +99,7 @@ answer now; 130 interrupted.`,
 	)
 	root.AddCommand(more...)
 	group(root)
+	g.completeModels(root)
 	return root
 }
 
