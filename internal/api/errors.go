@@ -107,7 +107,7 @@ func reasons(ctx huma.Context, causes []error) []string {
 			continue
 		}
 		text := fmt.Sprintf("%.200s: %s", detail.Location, detail.Message)
-		if names, name := siblings(ctx, detail.Location); len(names) > 0 && !slices.Contains(names, name) {
+		if names, name := siblings(ctx, detail.Location); !strings.HasSuffix(name, "]") && !slices.Contains(names, name) {
 			if meant := spec.Nearest(name, names); meant != "" {
 				text += fmt.Sprintf(" (did you mean %s?)", meant)
 			}

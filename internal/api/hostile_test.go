@@ -120,6 +120,7 @@ func TestCarelessCallers(t *testing.T) {
 		{400, "bad_request", "POST", "/v1/models/scorer/predict?version=1", `{"rows": []}`, "version"},
 		{400, "bad_request", "PUT", traffic, `{"version": [{"version": 1, "percent": 100}]}`, "did you mean versions?"},
 		{400, "bad_request", "PUT", traffic, `{"versions": [{"version": 1, "percnet": 100}]}`, "did you mean percent?"},
+		{400, "bad_request", "PUT", traffic, `{"versions": [{"version": 1}]}`, "percent"},
 		{400, "bad_request", "PUT", traffic, `{"versions": [{"version": 1, "percent": 99}]}`, ""},
 		{400, "bad_request", "PUT", traffic, `{"versions": [{"version": 1, "percent": 1e300}]}`, ""},
 		{400, "bad_request", "PUT", traffic, `{"versions": [{"version": 1, "percent": "100"}]}`, "percent"},
@@ -134,7 +135,7 @@ func TestCarelessCallers(t *testing.T) {
 		{400, "bad_request", "PUT", traffic, strings.Repeat(`{"versions":[`, 20_000), ""},
 		{400, "bad_request", "POST", "/v1/models/scorer/versions", `{"spce": {}}`, "did you mean spec?"},
 		{400, "bad_request", "POST", "/v1/models/scorer/jobs", `{"input": {"uri": "x", "delimeter": ";"}}`, "did you mean delimiter?"},
-		{400, "bad_request", "POST", "/v1/models/scorer/predict", `{"row": [{"x": 1}]}`, ""},
+		{400, "bad_request", "POST", "/v1/models/scorer/predict", `{"row": [{"x": 1}]}`, "did you mean rows?"},
 		{400, "bad_request", "POST", "/v1/models/scorer/predict", strings.Repeat(`{"rows":[`, 20_000), ""},
 		{413, "too_large", "PUT", traffic, `{"versions": [{"version": 1, "percent": 100}], "reason": "` + strings.Repeat("x", 2<<20) + `"}`, "1048576"},
 		{413, "too_large", "POST", "/v1/models/scorer/versions", strings.Repeat(" ", 2<<20), ""},
@@ -145,6 +146,8 @@ func TestCarelessCallers(t *testing.T) {
 	} {
 		if detail := w.refused(c.status, c.code, c.method, c.path, c.body); !strings.Contains(detail, c.says) {
 			t.Errorf("%s %s %.80s says %q, and nothing of %q", c.method, c.path, c.body, detail, c.says)
+		} else if strings.Contains(detail, "did you mean") && !strings.Contains(c.says, "did you mean") && c.status == 400 && c.method != "GET" {
+			t.Errorf("%s %s %.80s suggests nonsense: %s", c.method, c.path, c.body, detail)
 		} else if len(detail) > 2000 {
 			t.Errorf("%s %s: a detail of %d bytes", c.method, c.path, len(detail))
 		}

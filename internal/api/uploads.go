@@ -23,7 +23,7 @@ func (a *API) registerUploads(h huma.API) {
 		Summary:     "Stream a file in; it exists only when it is complete",
 		Description: "An upload that no job and no version uses goes after 24 hours.",
 		Tags:        []string{"uploads"},
-		Parameters:  []*huma.Param{{Name: "name", In: "query", Schema: &huma.Schema{Type: huma.TypeString}, Description: "The file's name, for people"}},
+		Parameters:  []*huma.Param{{Name: "name", In: "query", Schema: &huma.Schema{Type: huma.TypeString}, Description: "The file's name, for the server's log"}},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
 		}},
@@ -37,6 +37,7 @@ func (a *API) registerUploads(h huma.API) {
 		if err != nil {
 			return err
 		}
+		a.Logger.DebugContext(r.Context(), "an upload is complete", "id", upload.ID, "name", shortened(r.URL.Query().Get("name")), "bytes", upload.Size)
 		writeJSON(w, http.StatusCreated, upload)
 		return nil
 	})
