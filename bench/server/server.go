@@ -156,16 +156,16 @@ func (s *Server) Stop() {
 // PID is the server's process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Run runs a command of the client, such as "jobs", "submit", and returns what
-// it printed.
-func (s *Server) Run(ctx context.Context, args ...string) (string, error) {
+// Run runs a command of the client, such as "jobs", "submit", and returns the
+// CPU time that it took.
+func (s *Server) Run(ctx context.Context, args ...string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, s.mm, args...)
 	cmd.Env = append(os.Environ(), "MM_SERVER="+s.URL)
 	output, err := cmd.CombinedOutput()
 	if err != nil {
-		err = fmt.Errorf("mm %s: %w\n%s", strings.Join(args, " "), err, output)
+		return 0, fmt.Errorf("mm %s: %w\n%s", strings.Join(args, " "), err, output)
 	}
-	return string(output), err
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // Forget deletes a finished job's data.
@@ -184,4 +184,12 @@ func (s *Server) Forget(ctx context.Context, job string) error {
 		return fmt.Errorf("deleting the data of job %s: %s: %s", job, reply.Status, text)
 	}
 	return nil
+}
+
+// OneModel makes a folder of models with one of them alone.
+func OneModel(models, folder, model string) error {
+	if err := os.RemoveAll(folder); err != nil {
+		return err
+	}
+	return os.CopyFS(filepath.Join(folder, model), os.DirFS(filepath.Join(models, model)))
 }
