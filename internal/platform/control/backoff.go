@@ -27,6 +27,9 @@ func (b Backoff) withDefaults() Backoff {
 	return b
 }
 
+// Delay is delay, with the defaults.
+func (b Backoff) Delay(failures int) time.Duration { return b.withDefaults().delay(failures) }
+
 // delay returns the wait after so many failures in a row, 1 being the first.
 func (b Backoff) delay(failures int) time.Duration {
 	d := b.First

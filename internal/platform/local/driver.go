@@ -40,6 +40,13 @@ type Options struct {
 	// uses; default 30 days.
 	Unused time.Duration
 
+	// Zygotes is how many processes there may be at most that have imported
+	// what Python models of one environment need, and fork their workers;
+	// default 8, negative: none. One ends that nobody has asked for during
+	// ZygoteUnused; default an hour.
+	Zygotes      int
+	ZygoteUnused time.Duration
+
 	Slots   int             // tasks of jobs at a time; default one per core
 	Grace   time.Duration   // how long a replica may drain; default 1m
 	Backoff control.Backoff // of replicas and tasks that fail
@@ -57,6 +64,7 @@ type Driver struct {
 	feed      *control.Feed
 	artifacts *artifacts
 	logs      *logs
+	zygotes   *zygotes
 	realTime  *spawner
 	batch     *spawner
 	mu        sync.Mutex
@@ -84,6 +92,12 @@ func New(options Options) (*Driver, error) {
 	if options.Unused <= 0 {
 		options.Unused = 30 * 24 * time.Hour
 	}
+	if options.Zygotes == 0 {
+		options.Zygotes = 8
+	}
+	if options.ZygoteUnused <= 0 {
+		options.ZygoteUnused = time.Hour
+	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
@@ -92,7 +106,7 @@ func New(options Options) (*Driver, error) {
 		return nil, fmt.Errorf("opening the folder of the local platform: %w", err)
 	}
 	options.Dir = dir
-	for _, name := range []string{"run", "artifacts", "logs"} {
+	for _, name := range []string{"run", "artifacts", "logs", "modules"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 			return nil, fmt.Errorf("opening the folder of the local platform: %w", err)
 		}
@@ -115,6 +129,11 @@ func New(options Options) (*Driver, error) {
 		logs:      newLogs(filepath.Join(dir, "logs")),
 		realTime:  newSpawner(0), batch: newSpawner(batchNiceness),
 	}
+	d.zygotes = newZygotes(zygoteOptions{
+		homes: filepath.Join(dir, "run"), sockets: short, most: options.Zygotes, unused: options.ZygoteUnused,
+		backoff: options.Backoff, logger: options.Logger,
+	}, moduleNotes{filepath.Join(dir, "modules"), options.Logger})
+	d.zygotes.wait.Go(d.zygotes.restore)
 	d.housekeeping = d.startHousekeeping()
 	d.replicas = control.NewReplicas(d.table, d.runReplica, options.Backoff)
 	d.steps = control.NewSteps(options.Slots, d.feed, d.runTask, options.Backoff)
@@ -210,6 +229,7 @@ func (d *Driver) Close() error {
 		wait.Go(d.replicas.Close)
 		wait.Wait()
 		d.housekeeping()
+		d.zygotes.close()
 		d.realTime.close()
 		d.batch.close()
 		d.closeErr = errors.Join(os.RemoveAll(d.runtime), d.lock.Close())

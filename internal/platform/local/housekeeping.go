@@ -9,6 +9,9 @@ import (
 // housekeepingEvery is how often what nothing uses is looked for.
 const housekeepingEvery = time.Hour
 
+// zygotesEvery is how often zygotes are looked for that nobody has asked for.
+const zygotesEvery = time.Minute
+
 // startHousekeeping starts the loop that removes what nothing uses; the
 // function that it returns ends the loop.
 func (d *Driver) startHousekeeping() (end func()) {
@@ -18,8 +21,12 @@ func (d *Driver) startHousekeeping() (end func()) {
 		defer close(done)
 		tick := time.NewTicker(housekeepingEvery)
 		defer tick.Stop()
+		zygotes := time.NewTicker(zygotesEvery)
+		defer zygotes.Stop()
 		for {
 			select {
+			case <-zygotes.C:
+				d.zygotes.sweep(time.Now())
 			case <-tick.C:
 				if err := d.keepHouse(); err != nil {
 					d.options.Logger.Warn("removing what nothing uses", "error", err)
@@ -46,6 +53,7 @@ func (d *Driver) keepHouse() error {
 	}
 	d.mu.Unlock()
 	removed, err := d.artifacts.sweep(folders, d.options.Unused)
+	d.zygotes.notes.sweep(d.options.Unused)
 	if d.options.Environments != nil {
 		n, sweepErr := d.options.Environments.Sweep(environments, d.options.Unused)
 		removed, err = removed+n, errors.Join(err, sweepErr)

@@ -64,10 +64,13 @@ func (d *Driver) runReplica(ctx context.Context, instance *control.Instance) err
 	if err != nil {
 		return err
 	}
+	lease := d.zygotes.acquire(ctx, instance.Workload, p)
+	defer lease.release()
 	socket := filepath.Join(d.runtime, instance.ID[strings.LastIndexByte(instance.ID, '-')+1:])
 	defer os.Remove(socket)
 	config := p.config(instance.Workload)
 	config.Listen, config.Key = "unix:"+socket, instance.Workload.Key
+	config.Zygote = lease.socket()
 	instance.Report(agent.StageStarting, "")
 	process, err := d.start(launch{
 		id: instance.ID, ref: instance.Workload.Ref(), config: config, secrets: p.secrets, spawner: d.realTime,
@@ -76,12 +79,13 @@ func (d *Driver) runReplica(ctx context.Context, instance *control.Instance) err
 		return err
 	}
 	defer d.discard(process)
+	defer lease.learn(process.config.RunDir)
 	instance.Listen("unix", socket)
 	followed := make(chan struct{})
 	follow, stopFollowing := context.WithCancel(ctx)
 	go func() {
 		defer close(followed)
-		d.follow(follow, instance, socket)
+		d.follow(follow, instance, socket, func() { lease.learn(process.config.RunDir) })
 	}()
 	select {
 	case <-process.exited:
@@ -97,13 +101,18 @@ func (d *Driver) runReplica(ctx context.Context, instance *control.Instance) err
 }
 
 // How often an agent is asked for its status: while it starts, and then.
+// A start that takes long is asked for less often: what is lost by asking late
+// is a small part of it.
 const (
-	askStarting = 20 * time.Millisecond
+	askSoonest  = time.Millisecond
+	askPart     = 20
+	askStarting = 50 * time.Millisecond
 	askReady    = time.Second
 )
 
-// follow asks an agent for its status, again and again, and reports it.
-func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket string) {
+// follow asks an agent for its status, again and again, and reports it. Once
+// it is ready, and each time that it has answered calls, learn is called.
+func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket string, learn func()) {
 	client := &http.Client{
 		Timeout: 5 * time.Second,
 		Transport: &http.Transport{
@@ -114,10 +123,10 @@ func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket 
 		},
 	}
 	defer client.CloseIdleConnections()
-	silent := 0
+	silent, learned, started := 0, int64(-1), time.Now()
 	for {
 		status, err := ask(ctx, client, instance.Workload.Key)
-		every := askStarting
+		every := min(askSoonest+time.Since(started)/askPart, askStarting)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -126,6 +135,10 @@ func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket 
 			instance.Report(status.Stage, status.Reason)
 			if status.Stage == agent.StageReady || status.Stage == agent.StageFailed {
 				every = askReady
+			}
+			if status.Stage == agent.StageReady && (learned < 0 || learned == 0 && status.Calls > 0) {
+				learned = status.Calls
+				learn()
 			}
 			if status.Stage == agent.StageFailed {
 				every = askReady / 4

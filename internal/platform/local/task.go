@@ -17,7 +17,10 @@ func (d *Driver) runTask(ctx context.Context, task control.Task) error {
 	if err != nil {
 		return err
 	}
+	lease := d.zygotes.acquire(ctx, workload, p)
+	defer lease.release()
 	config := p.config(workload)
+	config.Zygote = lease.socket()
 	config.Task = &agent.Task{
 		Server: task.Run.Server, Token: task.Run.Token, Job: task.Run.Job,
 		Step: string(task.Run.Step), Index: task.Index, Attempt: task.Attempt,
@@ -28,6 +31,7 @@ func (d *Driver) runTask(ctx context.Context, task control.Task) error {
 		return err
 	}
 	defer d.discard(process)
+	defer lease.learn(process.config.RunDir)
 	select {
 	case <-process.exited:
 	case <-ctx.Done():
