@@ -134,11 +134,18 @@ func WriteStatus(w http.ResponseWriter, status int, err error) {
 	_ = json.NewEncoder(w).Encode(p)
 }
 
-// RetryAfter returns the whole seconds after which to try again; 0 if the
-// error doesn't say.
+// RetryAfter returns the whole seconds after which to try again; 0 if trying
+// again is no use. An error of a code that promises a time has one second if
+// it doesn't say.
 func RetryAfter(err error) int {
 	var e *modelmanager.Error
-	if !errors.As(err, &e) || e.RetryAfter <= 0 {
+	if !errors.As(err, &e) {
+		return 0
+	}
+	if e.RetryAfter <= 0 {
+		if e.Code == modelmanager.CodeUnavailable || e.Code == modelmanager.CodeTooManyRequests {
+			return 1
+		}
 		return 0
 	}
 	return int(math.Ceil(e.RetryAfter.Seconds()))

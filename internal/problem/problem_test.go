@@ -39,6 +39,19 @@ func TestWriteSaysWhatWhereAndWhenToTryAgain(t *testing.T) {
 	}
 }
 
+func TestRetryAfter(t *testing.T) {
+	for code, want := range map[modelmanager.Code]int{
+		modelmanager.CodeUnavailable: 1, modelmanager.CodeTooManyRequests: 1, modelmanager.CodeConflict: 0, modelmanager.CodeInternal: 0,
+	} {
+		if got := RetryAfter(&modelmanager.Error{Code: code}); got != want {
+			t.Errorf("%s: %d, want %d", code, got, want)
+		}
+	}
+	if got := RetryAfter(errors.New("no code")); got != 0 {
+		t.Error(got)
+	}
+}
+
 func TestErrorsWithoutACodeKeepTheirTextToThemselves(t *testing.T) {
 	p := Of(errors.New("open /secret/path: permission denied"))
 	if p.Status != 500 || strings.Contains(p.Detail, "secret") {
