@@ -254,7 +254,7 @@ func (s *Scaler) findMinimums(ctx context.Context) {
 func (s *Scaler) found(ref platform.Ref, workload platform.Workload) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.examine[ref] && workload.Spec.Scale.Min > 0 {
+	if s.examine[ref] && scaleOf(workload.Spec).Min > 0 {
 		s.of(ref).workload = &workload
 	}
 	delete(s.examine, ref)

@@ -8,8 +8,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"modelmanager.dev"
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/platform"
+	"modelmanager.dev/internal/spec"
 )
 
 // Times of the loop's own.
@@ -146,7 +148,7 @@ func (s *Scaler) decide(now time.Time, ref platform.Ref, v *version, sum *seen) 
 	}
 	v.window.add(now, sum.load())
 	o := Observation{
-		Scale: v.workload.Spec.Scale, Live: live || sum.wanted,
+		Scale: scaleOf(v.workload.Spec), Live: live || sum.wanted,
 		Current: current, Load: sum.load(),
 		Stable: v.window.average(now, StableWindow), Panic: v.window.average(now, PanicWindow),
 		LastUse: v.lastUse, Unknown: sum.unknown,
@@ -160,4 +162,14 @@ func (s *Scaler) decide(now time.Time, ref platform.Ref, v *version, sum *seen) 
 
 func (s *Scaler) isLive(ref platform.Ref) bool {
 	return slices.Contains(s.models[ref.Model], int32(ref.Version))
+}
+
+// scaleOf returns a spec's scale. A version that runs jobs only needs no
+// replica before somebody asks for one.
+func scaleOf(s *spec.Spec) spec.Scale {
+	scale := s.Scale
+	if len(s.Serve) > 0 && !slices.Contains(s.Serve, modelmanager.RealTime) {
+		scale.Min = 0
+	}
+	return scale
 }

@@ -106,7 +106,12 @@ func TestCancel(t *testing.T) {
 	if job = s.finished(t, job.ID, 30*time.Second); job.State != modelmanager.JobCancelled {
 		t.Errorf("the job is %s: %s", job.State, job.Reason)
 	}
-	s.nothingLeft()
+	await(t, 20*time.Second, "nothing of the job runs", func() error {
+		if left := slices.DeleteFunc(s.processes(), process.zygote); len(left) > 0 {
+			return fmt.Errorf("left: %+v", left)
+		}
+		return nil
+	})
 }
 
 // TestCallsSurvive kills workers and agents under load, with two replicas: no

@@ -211,6 +211,12 @@ type process struct {
 // what those have started.
 func (p process) agent() bool { return strings.Contains(p.command, " agent ") }
 
+// zygote tells whether the process is one that workers are forked from: it is
+// the server's own, and stays while that runs.
+func (p process) zygote() bool {
+	return strings.Contains(p.command, " --zygote ") && p.environ["MM_WORKER_ID"] == ""
+}
+
 // processes lists what runs with the data folder in its environment, its
 // arguments or as its working directory.
 func (s *server) processes() []process {
