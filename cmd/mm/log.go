@@ -41,7 +41,8 @@ func (l *lines) Handle(_ context.Context, record slog.Record) error {
 		fmt.Fprintf(&b, " %s", record.Level)
 	}
 	b.WriteByte(' ')
-	b.WriteString(record.Message)
+	message, more, _ := strings.Cut(record.Message, "\n")
+	b.WriteString(message)
 	for _, attr := range l.attrs {
 		write(&b, "", attr)
 	}
@@ -50,6 +51,9 @@ func (l *lines) Handle(_ context.Context, record slog.Record) error {
 		return true
 	})
 	b.WriteByte('\n')
+	if more != "" {
+		b.WriteString(more + "\n")
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := l.out.Write(b.Bytes())

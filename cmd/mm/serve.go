@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -73,7 +74,11 @@ func (o *serveOptions) run(ctx context.Context, out io.Writer) error {
 	// A second Ctrl-C ends the program at once.
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 	return s.Run(ctx, func(problems map[string]error) {
-		printProblems(out, o.models, problems)
+		if o.logJSON {
+			logProblems(logger, problems)
+		} else {
+			printProblems(out, o.models, problems)
+		}
 	})
 }
 
@@ -83,14 +88,16 @@ func printProblems(out io.Writer, models string, problems map[string]error) {
 		fmt.Fprintf(out, "every model in %s is published\n", models)
 		return
 	}
-	var dirs []string
-	for dir := range problems {
-		dirs = append(dirs, dir)
-	}
-	slices.Sort(dirs)
-	for _, dir := range dirs {
+	for _, dir := range slices.Sorted(maps.Keys(problems)) {
 		fmt.Fprintf(out, "%s is not published:\n", dir)
 		cli.PrintError(out, problems[dir])
+	}
+}
+
+// logProblems is printProblems for machines.
+func logProblems(logger *slog.Logger, problems map[string]error) {
+	for _, dir := range slices.Sorted(maps.Keys(problems)) {
+		logger.Error("a model is not published", "folder", dir, "problem", problems[dir].Error())
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"modelmanager.dev"
 )
 
 func newJobsCancel(g *global) *cobra.Command {
@@ -21,11 +23,24 @@ func newJobsCancel(g *global) *cobra.Command {
 			if err := api.CancelJob(command.Context(), args[0], data); err != nil {
 				return err
 			}
-			return g.show(map[string]string{"cancelled": args[0]}, func(w io.Writer) {
-				fmt.Fprintf(w, "job %s is cancelled\n", args[0])
-			})
+			job, err := api.Job(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return g.show(job, func(w io.Writer) { fmt.Fprintln(w, cancelledText(job, data)) })
 		},
 	}
 	command.Flags().BoolVar(&data, "data", false, "delete the data of a finished job, and keep its manifest")
 	return command
+}
+
+// cancelledText says what a cancellation came to: a job may have ended before.
+func cancelledText(job modelmanager.Job, data bool) string {
+	switch {
+	case job.State.Final() && data:
+		return fmt.Sprintf("the data of job %s is deleted; its manifest is kept", job.ID)
+	case job.State == modelmanager.JobCancelled || !job.State.Final():
+		return fmt.Sprintf("job %s is cancelled", job.ID)
+	}
+	return fmt.Sprintf("job %s had ended before: %s", job.ID, job.State)
 }

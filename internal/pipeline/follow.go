@@ -80,11 +80,9 @@ func (f *Follower) Problems() map[string]error {
 	return problems
 }
 
-// problem notes why a folder isn't published; nil: it is.
+// problem notes why a folder isn't published; nil: it is. Telling it is left to
+// Run's pass.
 func (f *Follower) problem(dir string, err error) {
-	if err != nil {
-		f.Logger.Error("not published", "folder", dir, "problem", err.Error())
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
