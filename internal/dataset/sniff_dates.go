@@ -75,7 +75,7 @@ func (d *dateSniffer) layout() (string, error) {
 	}
 	if d.iso != "" {
 		return "", modelmanager.Errorf(modelmanager.CodeInvalidInput,
-			"dates are written both as %s and as %s; write them in one way", d.iso, d.example)
+			"dates are written both as %s and as %s; write them in one way, or set input.dates (ISO takes YYYY-MM-DD, and rejects the other rows)", d.iso, d.example)
 	}
 	var left []string
 	for _, group := range dateLayouts {
@@ -86,7 +86,7 @@ func (d *dateSniffer) layout() (string, error) {
 	switch len(left) {
 	case 0:
 		return "", modelmanager.Errorf(modelmanager.CodeInvalidInput,
-			"dates such as %s have no layout in common; write them as YYYY-MM-DD, or set input.dates", d.example)
+			"dates such as %s have no layout in common; write them as YYYY-MM-DD, or set input.dates (the rows that don't fit it are rejected)", d.example)
 	case 1:
 		return left[0], nil
 	default:

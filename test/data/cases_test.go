@@ -54,13 +54,13 @@ func rowCases() []rowCase {
 
 		{rule: "int64 is a string in JSON", feature: "long", json: `"9223372036854775807"`, csv: "9223372036854775807", cell: int64(9223372036854775807), want: "9223372036854775807", noSheet: true, notInR: true},
 		{rule: "int64 has the full range", feature: "long", json: `"-9223372036854775808"`, csv: "-9223372036854775808", cell: int64(-9223372036854775808), want: "-9223372036854775808", noSheet: true},
-		{rule: "int64 beyond doubles", feature: "long", json: `"9007199254740993"`, csv: "9007199254740993", cell: int64(9007199254740993), want: "9007199254740993", noSheet: true},
+		{rule: "int64 beyond doubles", feature: "long", json: `"9007199254740993"`, csv: "9007199254740993", cell: int64(9007199254740993), want: "9007199254740993", noSheet: true, notInR: true},
 		{rule: "int64 of round size", feature: "long", json: `"1000000000000000000"`, csv: "1000000000000000000", cell: int64(1e18), want: "1000000000000000000", noSheet: true},
 		{rule: "a small int64 may be a number", feature: "long", json: "12", csv: "12", cell: int64(12), want: "12"},
 		{rule: "a large one may not", feature: "long", json: "9007199254740993", csv: untold, cell: untold, refused: "string"},
 		{rule: "beyond 64 bits", feature: "long", json: `"9223372036854775808"`, csv: "9223372036854775808", cell: untold, refused: "64 bits"},
 		{rule: "a nullable int64", feature: "long_n", json: null, csv: "", cell: nil, want: none},
-		{rule: "a nullable int64 keeps its digits", feature: "long_n", json: `"9007199254740993"`, csv: "9007199254740993", cell: int64(9007199254740993), want: "9007199254740993", noSheet: true},
+		{rule: "a nullable int64 keeps its digits", feature: "long_n", json: `"9007199254740993"`, csv: "9007199254740993", cell: int64(9007199254740993), want: "9007199254740993", noSheet: true, notInR: true},
 
 		{rule: "a number", feature: "size", json: "0.1", csv: "0.1", cell: 0.1, want: "0.1"},
 		{rule: "a whole number", feature: "size", json: "3", csv: "3", cell: 3.0, want: "3"},

@@ -41,7 +41,7 @@ predict <- function(rows) {
   rep(s, nrow(rows))
 }`)
 	s := supervise(t, o)
-	both := rowsOf(t, everything, everythingRows)
+	both := rowsOf(t, everything, strings.Replace(everythingRows, "9007199254740993", "9007199254740992", 1)) // R has no …993
 	for _, rows := range []int64{2, 1} {
 		answer, err := s.Predict(within(t, time.Minute), both.NewSlice(2-rows, 2))
 		if err != nil {
@@ -98,6 +98,41 @@ func TestRAnswers(t *testing.T) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+// TestRRefusesWhatItsNumbersCantHold: R has doubles alone, and a prediction of
+// another number than the row's would be silently wrong.
+func TestRRefusesWhatItsNumbersCantHold(t *testing.T) {
+	needs(t, "Rscript")
+	features := []modelmanager.Field{{Name: "id", Type: modelmanager.Integer, Format: modelmanager.FormatInt64}}
+	predictions := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}}
+	s := supervise(t, rOptions(t, features, predictions, "predict <- function(rows) data.frame(p = rows$id / 2)[order(-rows$id), , drop = FALSE]"))
+	for _, test := range []struct {
+		rows string
+		want []string // of each row: its prediction, or a part of why there is none
+	}{
+		{`[{"id":"2"},{"id":"9007199254740993"},{"id":"-4"},{"id":"9223372036854775807"}]`, []string{"1", "9007199254740993 exactly", "-2", "make the feature a string"}},
+		{`[{"id":"9007199254740993"}]`, []string{"exactly"}},
+		{`[{"id":"9007199254740994"}]`, []string{"4.503599627370497e+15"}},
+	} {
+		rows := rowsOf(t, features, `{"rows":`+test.rows+`}`)
+		answer, err := s.Predict(within(t, time.Minute), rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]string, rows.NumRows())
+		for i := range got {
+			got[i] = answer.Record.Column(0).ValueStr(i)
+		}
+		for _, e := range answer.Errors {
+			got[e.Row] = e.Message
+		}
+		for i, want := range test.want {
+			if !strings.Contains(got[i], want) {
+				t.Errorf("row %d of %s: %q, want %q", i, test.rows, got[i], want)
+			}
+		}
 	}
 }
 

@@ -226,12 +226,35 @@ local({
     text
   }
 
+  # Rows with an integer that no double of R is: why they are refused, else NA.
+  # A prediction of another number than the row's would be silently wrong.
+  inexact_rows <- function(features, n, columns) {
+    reasons <- rep(NA_character_, n)
+    for (field in features) {
+      if (!identical(field$format, "int64")) next
+      text <- vapply(columns[[field$name]], function(v) if (is.null(v)) NA_character_ else as.character(v), character(1L))
+      lost <- !is.na(text) & sprintf("%.0f", as.numeric(text)) != text
+      reasons[lost] <- sprintf("%s: R can't hold %s exactly, its numbers are doubles; make the feature a string", field$name, text[lost])
+    }
+    reasons
+  }
+
   answer <- function(request, features, fields, params) {
     n <- request$n
+    inexact <- inexact_rows(features, n, request$columns)
+    keep <- which(is.na(inexact))
     rows <- to_frame(features, n, request$columns)
-    result <- if (takes_params) model(rows, params) else model(rows)
-    refused <- attr(result, "refused")
-    columns <- to_columns(result, fields, n)
+    if (length(keep) < n) rows <- structure(rows[keep, , drop = FALSE], row.names = .set_row_names(length(keep)))
+    refused <- list()
+    columns <- structure(rep(list(rep(NA, n)), length(fields)), names = vapply(fields, function(field) field$name, character(1L)))
+    if (length(keep) > 0L || n == 0L) {
+      result <- if (takes_params) model(rows, params) else model(rows)
+      refused <- attr(result, "refused")
+      if (length(refused) > 0L) names(refused) <- keep[as.integer(names(refused))]
+      columns <- to_columns(result, fields, length(keep))
+      if (length(keep) < n) columns <- lapply(columns, function(values) values[match(seq_len(n), keep)])
+    }
+    if (length(keep) < n) refused <- c(as.list(refused), structure(as.list(inexact[is.na(match(seq_len(n), keep))]), names = which(is.na(match(seq_len(n), keep)))))
     by_name <- structure(fields, names = vapply(fields, function(field) field$name, character(1L)))
     parts <- vapply(names(columns), function(k) {
       field <- by_name[[k]]
