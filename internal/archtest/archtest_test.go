@@ -98,7 +98,7 @@ func place(path string) (tier int, name string) {
 func TestImportsFlowOneWay(t *testing.T) {
 	for _, p := range packages(t) {
 		path, ok := local(p.ImportPath)
-		if !ok || within(path, "bench") || within(path, "internal/archtest") || within(path, "test") || within(path, "examples") {
+		if !ok || within(path, "bench") || within(path, "docs") || within(path, "internal/archtest") || within(path, "test") || within(path, "examples") {
 			continue
 		}
 		tier, name := place(path)
