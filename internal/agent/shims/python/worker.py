@@ -239,6 +239,10 @@ class FrameReader:
         major = int(pandas.__version__.split(".")[0])
         self.unit = "us" if major >= 2 else "ns"
         self.string = "str" if major >= 3 else object
+        self.names = pandas.Index(list(self.features))
+        # Numbers alone are one block: a frame of them takes a tenth of the time
+        # to make, and a model that wants a matrix gets it without a copy.
+        self.matrix = bool(features) and all(kind_of(f) == "number" and levels(f) is None for f in features)
 
     @property
     def formats(self):
@@ -284,6 +288,11 @@ class FrameReader:
 
         with pyarrow.ipc.open_stream(pyarrow.py_buffer(body)) as reader:
             table = reader.read_all()
+        if self.matrix:
+            cells = self.np.empty((len(self.names), table.num_rows))
+            for i, name in enumerate(self.features):
+                cells[i] = table.column(name).to_numpy()
+            return self.pd.DataFrame(cells.T, index=self.pd.RangeIndex(table.num_rows), columns=self.names, copy=False)
         data = {name: self.arrow_column(field, table.column(name)) for name, field in self.features.items()}
         return self.pd.DataFrame(data, index=self.pd.RangeIndex(table.num_rows), copy=False)
 
