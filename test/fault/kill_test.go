@@ -26,7 +26,7 @@ func (s *server) agents() []process {
 
 // workers are the processes of models.
 func (s *server) workers() []process {
-	return slices.DeleteFunc(s.processes(), func(p process) bool { return p.agent() || p.environ["MM_WORKER_ID"] == "" })
+	return slices.DeleteFunc(s.processes(), func(p process) bool { return p.agent() || p.zygote() || p.environ["MM_WORKER_ID"] == "" })
 }
 
 // kill kills one process with signal 9, as soon as there is one.

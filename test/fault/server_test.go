@@ -214,7 +214,7 @@ func (p process) agent() bool { return strings.Contains(p.command, " agent ") }
 // zygote tells whether the process is one that workers are forked from: it is
 // the server's own, and stays while that runs.
 func (p process) zygote() bool {
-	return strings.Contains(p.command, " --zygote ") && p.environ["MM_WORKER_ID"] == ""
+	return strings.Contains(p.command, " --zygote ") && strings.Contains(p.environ["HOME"], "/run/zygote-")
 }
 
 // processes lists what runs with the data folder in its environment, its
