@@ -42,6 +42,7 @@ func run(args []string) error {
 	mm := flags.String("mm", "bin/mm", "the program to measure")
 	models := flags.String("models", "examples/models", "where "+model+" is")
 	dir := flags.String("dir", ".cache/bench", "for the data of the server")
+	workers := flags.Int("workers", 1, "workers that the model may have, as many as the peer has; 0: as model.yaml says")
 	rounds := flags.Int("rounds", 5, "interleaved rounds")
 	span := flags.Duration("span", 5*time.Second, "length of a round")
 	if err := flags.Parse(args); err != nil {
@@ -52,6 +53,11 @@ func run(args []string) error {
 	only := filepath.Join(*dir, "models")
 	if err := server.OneModel(*models, only, model); err != nil {
 		return err
+	}
+	if *workers > 0 {
+		if err := limit(filepath.Join(only, model, "model.yaml"), *workers); err != nil {
+			return err
+		}
 	}
 	s, err := server.Start(ctx, server.Options{MM: *mm, Models: only, Dir: filepath.Join(*dir, "data")})
 	if err != nil {
@@ -74,11 +80,21 @@ func run(args []string) error {
 	if err := b.check(ctx); err != nil {
 		return err
 	}
-	measured, err := b.compare(ctx, *rounds, *span)
+	measured, err := b.compare(ctx, *rounds, *span, *workers)
 	if err != nil {
 		return err
 	}
 	return report.Markdown(os.Stdout, measured)
+}
+
+// limit bounds the model's workers; each takes all the connections.
+func limit(path string, workers int) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text = fmt.Appendf(text, "\nscale: {max: %d, concurrency: %d}\n", workers, connections)
+	return os.WriteFile(path, text, 0o644)
 }
 
 // exampleRow is the model's first example, as JSON, in the order of features.
@@ -157,7 +173,7 @@ func (s *side) post(ctx context.Context, answer any) error {
 	return json.Unmarshal(text, answer)
 }
 
-func (b *bench) compare(ctx context.Context, rounds int, span time.Duration) (report.Row, error) {
+func (b *bench) compare(ctx context.Context, rounds int, span time.Duration, workers int) (report.Row, error) {
 	for round := range rounds + 1 {
 		for _, s := range []*side{&b.ours, &b.theirs} {
 			if err := s.round(ctx, span, round > 0); err != nil { // the first warms up
@@ -166,8 +182,14 @@ func (b *bench) compare(ctx context.Context, rounds int, span time.Duration) (re
 		}
 	}
 	a, t := median(b.ours.rates), median(b.theirs.rates)
+	which := "one worker, as the peer's"
+	if workers == 0 {
+		which = "workers as model.yaml has them by default"
+	} else if workers > 1 {
+		which = fmt.Sprintf("up to %d workers", workers)
+	}
 	return report.Row{
-		What: fmt.Sprintf("real time: predictions a second, scikit-learn model, one row a request, %d connections", connections),
+		What: fmt.Sprintf("real time: predictions a second, scikit-learn model, one row a request, %d connections; %s", connections, which),
 		Peer: "mlflow models serve (" + packages[0] + ")", Ours: b.ours.String(), Theirs: b.theirs.String(),
 		Ratio: a / t, Reach: "5×", Aim: "20×",
 	}, nil
