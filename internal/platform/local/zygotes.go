@@ -169,11 +169,12 @@ func (z *zygotes) ensure(one *zygote) <-chan struct{} {
 		return nil
 	}
 	z.running++
+	how := one.noted // it may change meanwhile
 	starting := make(chan struct{})
 	one.starting = starting
 	z.wait.Go(func() {
 		defer close(starting)
-		process, err := z.start(one.key, one.noted, modules)
+		process, err := z.start(one.key, how, modules)
 		z.mu.Lock()
 		defer z.mu.Unlock()
 		one.starting = nil
@@ -183,9 +184,10 @@ func (z *zygotes) ensure(one *zygote) <-chan struct{} {
 			return
 		}
 		z.retire(one)
-		one.current = &generation{process: process, modules: len(modules)}
+		g := &generation{process: process, modules: len(modules)}
+		one.current = g
 		one.notNow = time.Now().Add(replaceEvery)
-		z.wait.Go(func() { z.watch(one, one.current, time.Now()) })
+		z.wait.Go(func() { z.watch(one, g, time.Now()) })
 		if z.closed {
 			z.retire(one)
 		}
