@@ -38,13 +38,6 @@ type Follower struct {
 	errors map[string]error // by folder: why it isn't published
 }
 
-// seen is what a folder looked like.
-type seen struct {
-	stamp string // when last looked at
-	done  string // the stamp that was dealt with
-	name  string // its model's, when it could be loaded last
-}
-
 // Run follows the folder until ctx ends. pass is called after each pass that
 // dealt with everything there is, with the problems that are left.
 func (f *Follower) Run(ctx context.Context, pass func(problems map[string]error)) error {
@@ -112,7 +105,8 @@ func (f *Follower) pass(ctx context.Context, first bool) bool {
 			state = &seen{}
 			f.seen[dir] = state
 		}
-		stamp, name := look(dir)
+		found := state.look(dir)
+		stamp, name := found.stamp, found.name
 		twin := names[name]
 		if twin == "" && name != "" {
 			names[name], state.name = dir, name
@@ -176,9 +170,7 @@ func (f *Follower) publish(ctx context.Context, dir string, first bool) (modelma
 			return none, err
 		}
 	}
-	options := Options{Scratch: f.Validator.Scratch, Progress: func(text string) {
-		f.Logger.Info(text, "model", folder.Spec.Name)
-	}}
+	options := Options{Scratch: f.Validator.Scratch, Progress: f.progress(folder.Spec.Name)}
 	prepared, err := Prepare(ctx, folder, options)
 	if err != nil {
 		return none, err
@@ -192,6 +184,27 @@ func (f *Follower) publish(ctx context.Context, dir string, first bool) (modelma
 		return none, err
 	}
 	return Publish(ctx, prepared, f.Target, Publication{Source: SourceOf(ctx, dir)})
+}
+
+// progressEvery bounds how often the log tells how far one activity has come.
+const progressEvery = 10 * time.Second
+
+// progress logs what is being done for a model: each new activity at once, and
+// how far it has come ("installing 11 packages: numpy (4 of 11)") now and then.
+func (f *Follower) progress(model string) func(string) {
+	var mu sync.Mutex
+	var activity string
+	var told time.Time
+	return func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		next, _, _ := strings.Cut(text, ": ")
+		if next == activity && time.Since(told) < progressEvery {
+			return
+		}
+		activity, told = next, time.Now()
+		f.Logger.Info(text, "model", model)
+	}
 }
 
 // ModelFolders returns the folders under root that hold a model.yaml, root
@@ -214,32 +227,4 @@ func ModelFolders(root string) ([]string, error) {
 		return nil
 	})
 	return dirs, err
-}
-
-// look tells what a folder looks like from outside: its files' names, sizes and
-// times, its template's included; and its model's name. A folder that can't be
-// loaded is judged by its own files alone, and has no name.
-func look(dir string) (stamp, name string) {
-	var b strings.Builder
-	add := func(path string) {
-		if info, err := os.Stat(path); err == nil {
-			fmt.Fprintf(&b, "%s %d %d %o\n", path, info.Size(), info.ModTime().UnixNano(), info.Mode().Perm())
-		}
-	}
-	if folder, err := spec.LoadFolder(dir); err == nil {
-		for _, file := range folder.Files {
-			add(file.Source)
-		}
-		for _, dir := range append([]string{folder.Root}, folder.Extends...) {
-			add(filepath.Join(dir, "model.yaml"))
-		}
-		return b.String(), folder.Spec.Name
-	}
-	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			add(path)
-		}
-		return nil
-	})
-	return b.String(), ""
 }
