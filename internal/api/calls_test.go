@@ -220,7 +220,7 @@ func TestPredictions(t *testing.T) {
 		t.Errorf("CSV: %q %v", data, err)
 	}
 	answer, _ := w.call("POST", "/v1/models/scorer/predict", `{"rows": [{"x": 1}]}`)
-	if answer.Header.Get("Model-Version") == "" && answer.Header.Get("Mm-Version") == "" {
+	if answer.Header.Get("Model-Version") == "" {
 		t.Errorf("the answer's head doesn't name its version: %v", answer.Header)
 	}
 

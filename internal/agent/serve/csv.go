@@ -87,7 +87,7 @@ func (h *Handler) predictBatch(ctx context.Context, batch *dataset.Batch, writer
 		for i, row := range batch.Rejected {
 			rejected[i] = row.RowError
 		}
-		return rowsError(modelmanager.CodeInvalidRows, "the features are invalid of", rejected, batch.Rows)
+		return rowsError(modelmanager.CodeInvalidRows, "there are invalid features in", rejected, batch.Rows)
 	}
 	o, err := h.predict(ctx, batch.Record, partial)
 	if err != nil {

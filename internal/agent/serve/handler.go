@@ -26,12 +26,6 @@ const (
 // defaultTimeout is the deadline of a call that brings none.
 const defaultTimeout = 30 * time.Second
 
-// Headers of an answer that name what made it; a CSV has no other place.
-const (
-	HeaderModel   = "Mm-Model"
-	HeaderVersion = "Mm-Version"
-)
-
 // Handler answers POST requests with JSON or CSV.
 type Handler struct {
 	Model       string
@@ -75,8 +69,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	header := w.Header()
 	header["Content-Type"] = contentType
-	header[HeaderModel] = []string{h.Model}
-	header[HeaderVersion] = []string{strconv.Itoa(h.Version)}
+	// A CSV has no other place for what made it; the gateway says the same.
+	header["Model-Version"] = []string{strconv.Itoa(h.Version)}
 	header["Content-Length"] = []string{strconv.Itoa(answer.Len())}
 	w.Write(answer.Bytes())
 }
