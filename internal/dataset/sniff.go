@@ -176,10 +176,13 @@ func sniffEncoding(ctx context.Context, src Source, head []byte, input *modelman
 	case bytes.HasPrefix(head, []byte{0xfe, 0xff}):
 		input.Encoding = "utf-16be"
 	default:
-		zeros := [2]int{}
+		zeros, controls := [2]int{}, 0
 		for i, b := range head {
 			if b == 0 {
 				zeros[i&1]++
+			}
+			if b < ' ' && b != '\t' && b != '\n' && b != '\r' {
+				controls++
 			}
 		}
 		switch {
@@ -187,7 +190,7 @@ func sniffEncoding(ctx context.Context, src Source, head []byte, input *modelman
 			input.Encoding = "utf-16le"
 		case zeros[0] > len(head)/8 && zeros[1] < zeros[0]/8 && isReadable(head, "utf-16be"):
 			input.Encoding = "utf-16be"
-		case zeros[0]+zeros[1] > len(head)/100+1:
+		case controls > len(head)/100+1:
 			return modelmanager.Errorf(modelmanager.CodeInvalidInput,
 				"the file is binary, and none of csv, jsonl, parquet, xlsx; convert it to one of them")
 		default:

@@ -58,6 +58,7 @@ func TestSniff(t *testing.T) {
 		{name: "empty", text: "", fault: "empty"},
 		{name: "blank", text: "\n\n", fault: "no rows"},
 		{name: "binary", text: strings.Repeat("\x00\x01\x02\x03", 100), fault: "binary"},
+		{name: "garbage", text: strings.Repeat("\x9c\x03\xf1a\x1b\xc8", 100), fault: "binary"},
 		{name: "not parquet", text: header, given: modelmanager.JobInput{Name: "x.parquet"}, fault: "something else"},
 		{name: "xls", text: "\xd0\xcf\x11\xe0" + strings.Repeat("\x00", 100), fault: ".xlsx"},
 		{name: "odd format", text: header, given: modelmanager.JobInput{Format: "xml"}, fault: "input.format"},

@@ -233,9 +233,9 @@ func TestPythonAnswers(t *testing.T) {
 
 func TestPythonModelsThatDontLoad(t *testing.T) {
 	tests := []struct{ text, want string }{
-		{"import xgboost_of_old\n", "predict.py failed to load: ModuleNotFoundError: No module named 'xgboost_of_old' (predict.py:1)"},
+		{"import xgboost_of_old\n", "predict.py failed to load: ModuleNotFoundError: No module named 'xgboost_of_old' (predict.py:1); is it in requirements.txt?"},
 		{"def predikt(rows): pass\n", "there is no function predict in it; did you mean predikt?"},
-		{"def predict(rows)\n", "SyntaxError"},
+		{"x = 1\ndef predict(rows)\n", "predict.py failed to load: SyntaxError: expected ':' (predict.py:2)"},
 		{"import sys; sys.exit(4)\n", "the model called sys.exit(4)"},
 		{"import os; os._exit(5)\n", "predict.py failed to load: it exited with code 5"},
 		{"import os, signal; os.kill(os.getpid(), signal.SIGABRT)\n", "was killed by SIGABRT: Fatal Python error: Aborted"},

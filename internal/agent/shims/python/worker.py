@@ -116,6 +116,12 @@ def last_line(error):
         name = os.path.abspath(frame.f_code.co_filename)
         if name != here and name.startswith(root) and "site-packages" not in name:
             place = " (%s:%d)" % (name[len(root):], line)
+    if isinstance(error, SyntaxError) and (error.filename or "").startswith(root):
+        # The frames end in the importer; the exception knows the place itself.
+        text = "%s: %s" % (type(error).__name__, error.msg)
+        place = " (%s:%s)" % (error.filename[len(root):], error.lineno)
+    if isinstance(error, ModuleNotFoundError) and place:
+        place += "; is it in requirements.txt?"
     return " ".join(text.split())[:2000] + place
 
 
