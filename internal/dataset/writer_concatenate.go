@@ -4,16 +4,11 @@ import (
 	"context"
 	"io"
 	"iter"
-
-	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
-
-	modelmanager "modelmanager.dev"
 )
 
 // Concatenate writes the parts of an output, in their order, as one file. CSV
-// and JSON Lines parts are copied; the rows of Parquet and Excel parts are
-// written again, in little memory. A part is opened when its turn comes.
+// and JSON Lines parts are copied, and so are the row groups of Parquet parts;
+// the rows of Excel parts are written again, in little memory. A part is opened when its turn comes.
 // Without parts nothing is written.
 func Concatenate(ctx context.Context, w io.Writer, format string, parts iter.Seq2[Source, error]) error {
 	switch format {
@@ -46,52 +41,6 @@ func eachPart(parts iter.Seq2[Source, error], visit func(Source) error) error {
 		}
 	}
 	return nil
-}
-
-func concatenateParquet(ctx context.Context, w io.Writer, parts iter.Seq2[Source, error]) (err error) {
-	defer guardParquet(&err)
-	var out *pqarrow.FileWriter
-	err = eachPart(parts, func(part Source) error {
-		file, err := openParquetFile(ctx, part)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		arrows, err := pqarrow.NewFileReader(file, pqarrow.ArrowReadProperties{BatchSize: defaultBatchRows}, memory.DefaultAllocator)
-		if err != nil {
-			return parquetError(err)
-		}
-		schema, err := arrows.Schema()
-		if err != nil {
-			return parquetError(err)
-		}
-		if out == nil {
-			if out, err = newParquetFile(w, schema); err != nil {
-				return err
-			}
-		}
-		if file.NumRows() == 0 {
-			return nil
-		}
-		records, err := arrows.GetRecordReader(ctx, nil, nil)
-		if err != nil {
-			return parquetError(err)
-		}
-		defer records.Release()
-		for records.Next() {
-			if err := out.WriteBuffered(records.RecordBatch()); err != nil {
-				return modelmanager.Errorf(modelmanager.CodeInternal, "joining Parquet parts: %w", err)
-			}
-		}
-		if err := records.Err(); err != nil && err != io.EOF {
-			return parquetError(err)
-		}
-		return nil
-	})
-	if err != nil || out == nil {
-		return err
-	}
-	return out.Close()
 }
 
 func concatenateXLSX(ctx context.Context, w io.Writer, parts iter.Seq2[Source, error]) error {
