@@ -28,7 +28,6 @@ type bench struct {
 type process struct {
 	command *exec.Cmd
 	address string
-	socket  string
 }
 
 func start(ctx context.Context, profile string) (_ *bench, err error) {

@@ -11,9 +11,6 @@ import (
 	"modelmanager.dev/internal/registry"
 )
 
-// maxKey is the longest Idempotency-Key.
-const maxKey = 200
-
 // claim is idempotency/publish-<hash>.json: what a publication with an
 // Idempotency-Key led to. The batch service sweeps that folder after a week.
 //
