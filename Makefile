@@ -18,7 +18,7 @@ demo: build ## do the main job, visibly, on this machine
 
 test: build ## run every test, with real interpreters
 	@scripts/lacking
-	go test -timeout 20m $$(go list ./... | grep -v /test/)
+	go test -timeout 20m $$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -v /test/)
 	go test -timeout 20m -p 1 ./test/...
 	@scripts/lacking
 
