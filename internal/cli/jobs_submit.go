@@ -189,7 +189,7 @@ func concluded(job modelmanager.Job) error {
 	case job.State != modelmanager.JobSucceeded:
 		return modelmanager.Errorf(job.Code, "job %s has %s: %s", job.ID, job.State, job.Reason)
 	case job.Rows.Rejected > 0:
-		return rejectedError{fmt.Errorf("%d rows were rejected; mm jobs rejected %s says why", job.Rows.Rejected, job.ID)}
+		return rejectedError{fmt.Errorf("%s rejected; mm jobs rejected %s says why", rowsWere(job.Rows.Rejected), job.ID)}
 	}
 	return nil
 }
@@ -234,4 +234,12 @@ func printCheck(w io.Writer, check modelmanager.JobCheck) {
 		rows = append(rows, []string{p.Column, count, p.Message, strings.Join(p.Samples, " ")})
 	}
 	table(w, []string{"COLUMN", "ROWS", "PROBLEM", "FOR INSTANCE"}, rows)
+}
+
+// rowsWere counts rows in a sentence.
+func rowsWere(n int64) string {
+	if n == 1 {
+		return "1 row was"
+	}
+	return fmt.Sprintf("%d rows were", n)
 }
