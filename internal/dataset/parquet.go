@@ -16,8 +16,12 @@ import (
 	modelmanager "modelmanager.dev"
 )
 
-// parquetBuffer is read of a column at a time, where reads are cheap.
-const parquetBuffer = 64 << 10
+// What is read of a column at a time: where reads are cheap, and of a slice
+// that is a smaller part of its row groups.
+const (
+	parquetBuffer = 64 << 10
+	parquetPart   = 1 << 20
+)
 
 // parquetError puts errors of the library into words. A hostile file can make
 // it panic; that is an error of the file too.
@@ -40,6 +44,12 @@ func guardParquet(err *error) {
 // request each.
 func openParquetFile(ctx context.Context, src Source) (_ *file.Reader, err error) {
 	defer guardParquet(&err)
+	reader, _, err := openParquetWith(ctx, src)
+	return reader, err
+}
+
+// openParquetWith also returns how the file is going to be read.
+func openParquetWith(ctx context.Context, src Source) (*file.Reader, *parquet.ReaderProperties, error) {
 	properties := parquet.NewReaderProperties(memory.DefaultAllocator)
 	if _, ok := src.(randomSource); ok {
 		properties.BufferedStreamEnabled = true
@@ -47,9 +57,9 @@ func openParquetFile(ctx context.Context, src Source) (_ *file.Reader, err error
 	}
 	reader, err := file.NewParquetReader(newSourceAt(ctx, src), file.WithReadProps(properties))
 	if err != nil {
-		return nil, parquetError(err)
+		return nil, nil, parquetError(err)
 	}
-	return reader, nil
+	return reader, properties, nil
 }
 
 func parquetRows(ctx context.Context, src Source) (int64, error) {
@@ -63,25 +73,26 @@ func parquetRows(ctx context.Context, src Source) (int64, error) {
 
 // parquetSource streams a range of rows.
 type parquetSource struct {
-	file     *file.Reader
-	records  pqarrow.RecordReader
-	header   *Header
-	schema   *Schema
-	bound    *binding
-	builder  *Builder
-	casts    []*cast // per column of the file; nil: not a feature's
-	lists    []listTarget
-	rowIndex int64
-	left     int64
+	file       *file.Reader
+	properties *parquet.ReaderProperties // of file
+	records    pqarrow.RecordReader
+	header     *Header
+	schema     *Schema
+	bound      *binding
+	builder    *Builder
+	casts      []*cast // per column of the file; nil: not a feature's
+	lists      []listTarget
+	rowIndex   int64
+	left       int64
 }
 
 func (o opening) openParquet() (_ *Header, _ batchSource, err error) {
 	defer guardParquet(&err)
-	reader, err := openParquetFile(o.ctx, o.src)
+	reader, properties, err := openParquetWith(o.ctx, o.src)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &parquetSource{file: reader, schema: o.schema, builder: NewBuilder(o.schema)}
+	s := &parquetSource{file: reader, properties: properties, schema: o.schema, builder: NewBuilder(o.schema)}
 	if err := s.open(o); err != nil {
 		s.close()
 		return nil, nil, err
@@ -127,7 +138,7 @@ func (s *parquetSource) open(o opening) error {
 func (s *parquetSource) seek(ctx context.Context, arrows *pqarrow.FileReader) error {
 	var groups []int
 	first, skip := s.rowIndex-1, int64(0)
-	start := int64(0)
+	start, opened := int64(0), int64(0)
 	for i := range s.file.NumRowGroups() {
 		rows := s.file.MetaData().RowGroup(i).NumRows()
 		if start+rows > first && start < first+s.left {
@@ -135,8 +146,13 @@ func (s *parquetSource) seek(ctx context.Context, arrows *pqarrow.FileReader) er
 				skip = first - start
 			}
 			groups = append(groups, i)
+			opened += rows
 		}
 		start += rows
+	}
+	if opened > 2*s.left && !s.properties.BufferedStreamEnabled {
+		// Don't fetch what comes after the slice.
+		s.properties.BufferedStreamEnabled, s.properties.BufferSize = true, parquetPart
 	}
 	var err error
 	if s.records, err = arrows.GetRecordReader(ctx, nil, groups); err != nil {

@@ -12,6 +12,7 @@ import (
 const (
 	sourceBlock  = 1 << 20
 	sourceBlocks = 8
+	sourceLarge  = 128 << 10 // a read of so much goes straight to the source
 )
 
 // sourceAt gives a Source the shape that Parquet and zip readers want:
@@ -46,7 +47,7 @@ func (s *sourceAt) ReadAt(p []byte, offset int64) (int, error) {
 	if offset >= s.src.Size() {
 		return 0, io.EOF
 	}
-	if len(p) >= sourceBlock {
+	if len(p) >= sourceLarge {
 		return s.fetch(p, offset)
 	}
 	n := 0
