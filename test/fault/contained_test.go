@@ -46,7 +46,7 @@ const calls = `(the model is loading again: )?(its only call so far failed: |(al
 var badModels = []bad{
 	{
 		name: "crashes-at-load", health: modelmanager.Unhealthy,
-		reason: `^.*ModuleNotFoundError: No module named 'a_package_of_my_laptop' \(predict\.py:1\)$`,
+		reason: `^.*ModuleNotFoundError: No module named 'a_package_of_my_laptop' \(predict\.py:1\); is it in requirements\.txt\?$`,
 		rows:   20, state: modelmanager.JobFailed, code: modelmanager.CodeModelError, why: `No module named 'a_package_of_my_laptop'`,
 	},
 	{

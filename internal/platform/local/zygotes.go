@@ -231,7 +231,7 @@ func (z *zygotes) start(key string, n noted, modules []string) (*worker.Zygote, 
 		Env: append(slices.Clone(n.Env), markVariable+"="+home),
 	})
 	if err == nil {
-		z.options.logger.Info("a zygote is ready", "python", n.Python, "modules", len(modules), "took", time.Since(begin).Round(time.Millisecond))
+		z.options.logger.Debug("a zygote is ready", "python", n.Python, "modules", len(modules), "took", time.Since(begin).Round(time.Millisecond))
 	}
 	return process, err
 }
