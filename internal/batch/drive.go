@@ -17,8 +17,13 @@ type drive struct {
 	t        *tracker
 	id       string
 	workload platform.Workload
-	deadline time.Time
 	restarts int
+
+	// batch.timeout counts the time in which tasks of the job run: waiting for
+	// a slot, or for a server, is not the job's fault.
+	used   time.Duration
+	since  time.Time // when we last looked
+	active bool      // tasks were running then
 }
 
 // maxRestarts bounds how often a step that ended without having done all of
@@ -39,15 +44,12 @@ func (d *drive) run(ctx context.Context) (*end, error) {
 	if err := d.refresh(ctx, d.t); err != nil {
 		return nil, err
 	}
-	d.deadline = d.t.record.Job.Created.Add(time.Duration(parsed.Batch.Timeout))
 	if d.t.planned() == nil {
 		if end, err := d.makePlan(ctx); err != nil || end != nil {
 			return end, err
 		}
 	}
-	p := d.t.planned()
-	// Waiting for a plan doesn't count.
-	d.deadline = p.Started.Add(time.Duration(parsed.Batch.Timeout))
+	d.used, d.active = 0, false // making the plan doesn't count
 	if total, done := d.t.total(); done < total {
 		if err := d.start(ctx, platform.StepShards, total); err != nil {
 			return nil, err
@@ -62,7 +64,7 @@ func (d *drive) start(ctx context.Context, step platform.Step, count int) error 
 	run := platform.JobRun{
 		Job: d.id, Step: step, Workload: d.workload, Count: count,
 		Parallelism: d.workload.Spec.Batch.Parallelism, Retries: d.workload.Spec.Batch.Retries,
-		Timeout: max(d.deadline.Sub(d.now()), time.Second),
+		Timeout: max(d.timeout()-d.used, time.Second),
 		Server:  d.config.Server, Token: d.token(d.id, string(step)),
 	}
 	if step == platform.StepShards {
@@ -134,11 +136,23 @@ func (d *drive) interrupted(ctx context.Context, fresh bool) (*end, error) {
 			return &end{state: modelmanager.JobCancelled, code: modelmanager.CodeCancelled, reason: reason}, nil
 		}
 	}
-	if d.now().After(d.deadline) {
+	if d.count(); d.used > d.timeout() {
 		return &end{state: modelmanager.JobFailed, code: modelmanager.CodeDeadlineExceeded,
-			reason: fmt.Sprintf("took longer than its batch.timeout of %s", time.Duration(d.workload.Spec.Batch.Timeout))}, nil
+			reason: fmt.Sprintf("took longer than its batch.timeout of %s", d.timeout())}, nil
 	}
 	return nil, nil
+}
+
+func (d *drive) timeout() time.Duration { return time.Duration(d.workload.Spec.Batch.Timeout) }
+
+// count adds the time since the last look to what the job has used, if tasks
+// of it were running.
+func (d *drive) count() {
+	now := d.now()
+	if d.active {
+		d.used += now.Sub(d.since)
+	}
+	d.since, d.active = now, d.t.busy()
 }
 
 // stepEnded judges a step of which the platform says that it has ended.

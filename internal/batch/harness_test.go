@@ -68,7 +68,8 @@ func (d *doubler) Close() error { return nil }
 type fakePlatform struct {
 	predictor func() worker.Predictor
 	kill      func(index, attempt int) <-chan struct{}
-	twice     bool // each task runs twice at the same time
+	full      chan struct{} // no task starts until it is closed
+	twice     bool          // each task runs twice at the same time
 
 	mu    sync.Mutex
 	steps map[string]*fakeStep
@@ -132,6 +133,9 @@ func (f *fakePlatform) StartJob(_ context.Context, run platform.JobRun) error {
 
 func (f *fakePlatform) run(ctx context.Context, run platform.JobRun, step *fakeStep) {
 	defer step.cancel()
+	if f.full != nil {
+		<-f.full
+	}
 	slots := make(chan struct{}, run.Parallelism)
 	var group sync.WaitGroup
 	var mu sync.Mutex
@@ -161,6 +165,7 @@ func (f *fakePlatform) run(ctx context.Context, run platform.JobRun, step *fakeS
 
 func (f *fakePlatform) task(ctx context.Context, run platform.JobRun, index int) error {
 	for attempt := 0; ; attempt++ {
+		f.emit(platform.JobEvent{Job: run.Job, Step: run.Step, Index: index, Attempt: attempt, State: platform.TaskRunning})
 		code, err := f.attempt(ctx, run, index, attempt)
 		event := platform.JobEvent{Job: run.Job, Step: run.Step, Index: index, Attempt: attempt, State: platform.TaskSucceeded}
 		if code == 0 {

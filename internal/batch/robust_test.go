@@ -190,6 +190,19 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestWaitingIsNotLate has a job wait for a slot longer than it may take.
+func TestWaitingIsNotLate(t *testing.T) {
+	const timeout = 2 * time.Second
+	w := newWorld(t, func(s *spec.Spec) { s.Batch.Timeout = spec.Duration(timeout) })
+	full := make(chan struct{})
+	w.platform.full = full
+	job := w.submit(w.request(w.file("a.csv", csv(50, nil))))
+	time.AfterFunc(timeout+time.Second, func() { close(full) })
+	if job = w.wait(job.ID); job.State != modelmanager.JobSucceeded {
+		t.Errorf("%+v", job)
+	}
+}
+
 func TestIdempotencyKey(t *testing.T) {
 	w := newWorld(t, nil)
 	request := w.request(w.file("a.csv", csv(50, nil)))

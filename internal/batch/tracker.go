@@ -323,6 +323,20 @@ func (t *tracker) observe(event platform.JobEvent) {
 	t.notify()
 }
 
+// busy tells whether the platform runs tasks of the job.
+func (t *tracker) busy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, tasks := range t.steps {
+		for index, event := range tasks {
+			if index >= 0 && event.State == platform.TaskRunning {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ended returns the event that ended a step.
 func (t *tracker) ended(step platform.Step) (platform.JobEvent, bool) {
 	t.mu.Lock()

@@ -57,7 +57,7 @@ type JobRun struct {
 	Done        []int // indexes that need not run: a resumed job
 	Parallelism int
 	Retries     int           // a task's attempts beyond its first, but for faults of the model
-	Timeout     time.Duration // of the whole step
+	Timeout     time.Duration // of the whole step; waiting for a slot doesn't count
 
 	Server string // base URL of the server's internal endpoints, for the agents
 	Token  string // lets an agent act for this job, and nothing else

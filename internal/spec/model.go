@@ -51,7 +51,7 @@ func newModelShape() *shape {
 			may("rows_per_shard", integer("Rows of one shard.", 1, 1e9).byDefault(100000)),
 			may("rows_per_call", integer("Rows of one call of the worker.", 1, 1e7).byDefault(10000)),
 			may("parallelism", integer("Shards at a time.", 1, 10000).byDefault(20)),
-			may("timeout", duration("A whole job.", "2h")),
+			may("timeout", duration("A whole job, while shards of it run: waiting for others, or for the server, doesn't count.", "2h")),
 			may("retries", integer("How often a shard is tried again after a fault that isn't the model's.", 0, 100).byDefault(3)),
 		).instead("chunk_size", "write rows_per_call", "batch_size", "write rows_per_call")),
 		may("rollout", rolloutShape()),

@@ -137,6 +137,56 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+// TestWaitingIsNotLate has steps share one slot, each of which takes most of
+// its time when it runs, and waits for the others much longer than that.
+func TestWaitingIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := control.NewFeed()
+		var mu sync.Mutex
+		ends := make(map[string]modelmanager.Code)
+		ctx, cancel := context.WithCancel(t.Context())
+		watching := make(chan struct{})
+		go func() {
+			defer close(watching)
+			_ = feed.Watch(ctx, func(event platform.JobEvent) {
+				if event.Index < 0 {
+					mu.Lock()
+					ends[event.Job] = event.Fault
+					mu.Unlock()
+				}
+			})
+		}()
+		steps := control.NewSteps(1, feed, func(ctx context.Context, task control.Task) error {
+			length := time.Second
+			if task.Run.Job == "slow" {
+				length = time.Minute
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(length):
+				return nil
+			}
+		}, control.Backoff{})
+		for _, job := range []string{"a", "b", "c", "slow", "d"} {
+			run := platform.JobRun{Job: job, Step: platform.StepShards, Count: 3, Parallelism: 3, Timeout: 4 * time.Second}
+			if err := steps.Start(run); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		mu.Lock()
+		want := map[string]modelmanager.Code{"a": "", "b": "", "c": "", "d": "", "slow": modelmanager.CodeDeadlineExceeded}
+		if diff := cmp.Diff(want, ends); diff != "" {
+			t.Errorf("steps ended (-want +got):\n%s", diff)
+		}
+		mu.Unlock()
+		steps.Close()
+		cancel()
+		<-watching
+	})
+}
+
 // TestFeedKeepsWhatNobodySaw watches after something happened.
 func TestFeedKeepsWhatNobodySaw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -52,6 +52,12 @@ type step struct {
 	left    int // indexes without an outcome
 	failed  *platform.JobEvent
 	done    chan struct{}
+
+	// The time left to it, and the timer that ends it; the timer runs while
+	// tasks do.
+	budget time.Duration
+	since  time.Time
+	timer  *time.Timer
 }
 
 // NewSteps returns a Steps with so many slots, which reports to feed.
@@ -85,10 +91,11 @@ func (s *Steps) Start(run platform.JobRun) error {
 	s.steps[key] = st
 	s.turn = append(s.turn, st)
 	if run.Timeout > 0 {
-		timer := time.AfterFunc(run.Timeout, func() {
+		st.budget = run.Timeout
+		st.timer = time.AfterFunc(run.Timeout, func() {
 			cancel(modelmanager.Errorf(modelmanager.CodeDeadlineExceeded, "it took longer than %s", run.Timeout))
 		})
-		context.AfterFunc(ctx, func() { timer.Stop() })
+		st.timer.Stop()
 	}
 	context.AfterFunc(ctx, func() {
 		s.mu.Lock()
@@ -145,7 +152,7 @@ func (s *Steps) dispatch() {
 		}
 		task := st.pending[0]
 		st.pending = st.pending[1:]
-		st.running++
+		st.count(+1)
 		s.free--
 		// It goes to the back of the row: the next slot is another step's.
 		s.turn = append(slices.Delete(s.turn, i, i+1), st)
@@ -158,12 +165,28 @@ func (s *Steps) dispatch() {
 	}
 }
 
+// count notes that a task has started or ended, and stops the step's clock
+// while none runs: a step that waits for a slot is not late.
+func (st *step) count(change int) {
+	before := st.running
+	st.running += change
+	switch {
+	case st.timer == nil:
+	case before == 0:
+		st.since = time.Now()
+		st.timer.Reset(st.budget)
+	case st.running == 0:
+		st.timer.Stop()
+		st.budget = max(st.budget-time.Since(st.since), 0)
+	}
+}
+
 // finish takes note of what became of an attempt.
 func (s *Steps) finish(st *step, task Task, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free++
-	st.running--
+	st.count(-1)
 	code := modelmanager.CodeOf(err)
 	switch {
 	case err == nil:
