@@ -90,7 +90,9 @@ func (s schema) kind() string {
 	if len(s.Enum) > 0 {
 		var values []string
 		for _, value := range s.Enum {
-			values = append(values, fmt.Sprint(value))
+			if value != nil { // beside the word null
+				values = append(values, fmt.Sprint(value))
+			}
 		}
 		return strings.Join(values, ", ")
 	}

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"slices"
 )
 
 // SchemaID names the JSON Schema of model.yaml.
@@ -75,6 +76,13 @@ func (s *shape) textSchema(schema map[string]any) {
 	schema["type"] = "string"
 	if len(s.enum) > 0 {
 		schema["enum"] = s.enum
+		if slices.Contains(s.enum, "null") { // with quotes and without, it means the same
+			values := []any{nil}
+			for _, value := range s.enum {
+				values = append(values, value)
+			}
+			schema["type"], schema["enum"] = []string{"string", "null"}, values
+		}
 		return
 	}
 	schema["maxLength"] = maxLine

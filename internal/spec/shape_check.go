@@ -34,6 +34,9 @@ func (c *checker) report(at place, path []any, message, suggestion string) {
 // value that encoding/json can write; nil where it means nothing.
 func (c *checker) shaped(n *node, s *shape, path []any) any {
 	if n.kind == kindNull && s.kind != shapeAny && s.kind != shapeScalar {
+		if n.text == "null" && slices.Contains(s.enum, "null") {
+			return "null" // unknown: null is as good as unknown: "null"
+		}
 		if c.base {
 			return nil // it takes the template's value away
 		}
