@@ -47,7 +47,7 @@ but loopback's and those of --host.`,
 	flags := command.Flags()
 	flags.StringVar(&o.models, "models", "", "a folder of models to publish and follow")
 	flags.StringVar(&o.data, "data", "mm-data", "where everything is kept")
-	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API and the web page")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API")
 	flags.StringSliceVar(&o.hosts, "host", nil, "names by which callers may address the server, beside loopback")
 	flags.StringSliceVar(&o.allowed, "allow-uri", nil, "prefixes of the URIs that jobs may read and write, such as file:///data/")
 	flags.DurationVar(&o.retention, "retention", 0, "delete jobs' inputs and results after this long, never their manifests; 0: keep them")
