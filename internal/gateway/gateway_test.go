@@ -155,6 +155,27 @@ func TestFailedVersionAnswersAtOnce(t *testing.T) {
 	}
 }
 
+// TestCallsWaitForAWorkerThatComesBack: a worker that died over somebody's bad
+// row is started again at once; the calls of others wait for it.
+func TestCallsWaitForAWorkerThatComesBack(t *testing.T) {
+	w := newWorld(t, Limits{})
+	w.traffic("m", all(1))
+	replica, _ := w.start("m", 1, says("back"))
+	w.call("m/predict", "{}").want(t, 200, "")
+	replica.Stage, replica.Reason = agent.StageFailed, "the worker was killed by SIGSEGV"
+	w.report(replica, false)
+	answers := make(chan answer, 1)
+	go func() { answers <- w.call("m/predict", "{}") }()
+	select {
+	case a := <-answers:
+		t.Fatalf("a call was refused at once: %d %s", a.status, a.body)
+	case <-time.After(100 * time.Millisecond):
+	}
+	replica.Stage, replica.Reason = agent.StageReady, ""
+	w.report(replica, false)
+	(<-answers).want(t, 200, "")
+}
+
 func TestQueueIsBounded(t *testing.T) {
 	w := newWorld(t, Limits{Queue: 5})
 	w.traffic("m", all(1))

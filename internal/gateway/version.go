@@ -26,7 +26,7 @@ type version struct {
 	stats    stats
 
 	ready    atomic.Pointer[[]*replica]
-	failed   atomic.Bool // it has replicas, and all of them are failed
+	failed   atomic.Int64 // from when on, as it has replicas and all of them are failed; 0: it isn't
 	workload atomic.Pointer[platform.Workload]
 
 	mu       sync.Mutex
@@ -42,6 +42,7 @@ type replica struct {
 	header      []byte // what each of its requests carries
 	outstanding atomic.Int64
 	suspect     atomic.Int64 // until when it is avoided: a connection to it died
+	wasReady    time.Time    // when it was last seen ready; zero: never
 }
 
 func newVersion(ref platform.Ref, rest *stats) *version {
@@ -93,8 +94,18 @@ func (v *version) evict() bool {
 	return true
 }
 
-func (v *version) isReady() bool  { return len(*v.ready.Load()) > 0 }
-func (v *version) isFailed() bool { return v.failed.Load() }
+func (v *version) isReady() bool { return len(*v.ready.Load()) > 0 }
+
+// recovery is how long a replica that was ready may take to be so again before
+// calls are refused for it: a worker that died over a bad row comes back at
+// once, and the calls of others can wait for it.
+const recovery = 5 * time.Second
+
+// isFailed tells whether there is no use in waiting for a replica.
+func (v *version) isFailed() bool {
+	from := v.failed.Load()
+	return from != 0 && time.Now().UnixNano() >= from
+}
 
 // apply takes in a replica's new state; false if the version has been removed
 // from the table.
@@ -114,6 +125,9 @@ func (v *version) apply(event platform.ReplicaEvent, limits upstream.Limits) boo
 		next := &replica{Replica: now}
 		if old != nil {
 			// The same agent at another stage: its connections and counts stay.
+			if old.Stage == agent.StageReady {
+				old.wasReady = time.Now()
+			}
 			old.Replica.Stage, old.Replica.Reason = now.Stage, now.Reason
 			next = old
 		} else {
@@ -128,19 +142,25 @@ func (v *version) apply(event platform.ReplicaEvent, limits upstream.Limits) boo
 
 // tell publishes the replicas that take calls, and wakes who waits for them.
 func (v *version) tell() {
-	ready, failed, other := make([]*replica, 0, len(v.replicas)), 0, 0
+	ready, other := make([]*replica, 0, len(v.replicas)), 0
+	var failed int64 // 1 is the beginning of time: at once
 	for _, r := range v.replicas {
 		switch {
 		case r.Stage == agent.StageReady && r.Address != "":
 			ready = append(ready, r)
+		case r.Stage == agent.StageFailed && r.wasReady.IsZero():
+			failed = max(failed, 1)
 		case r.Stage == agent.StageFailed:
-			failed++
+			failed = max(failed, r.wasReady.Add(recovery).UnixNano())
 		case r.Stage != agent.StageStopping:
 			other++
 		}
 	}
 	v.ready.Store(&ready)
-	v.failed.Store(failed > 0 && other == 0 && len(ready) == 0)
+	if other > 0 || len(ready) > 0 {
+		failed = 0
+	}
+	v.failed.Store(failed)
 	close(v.changed)
 	v.changed = make(chan struct{})
 }
