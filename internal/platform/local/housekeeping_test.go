@@ -26,18 +26,19 @@ func TestHousekeeping(t *testing.T) {
 	if err := d.Scale(t.Context(), w, 1); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "an agent runs", func() bool { return len(living(o.Dir)) == 1 })
+	agents := func() int {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return len(d.live)
+	}
+	until(t, "an agent runs", func() bool { return agents() == 1 })
 	if err := d.keepHouse(); err != nil || count() != 1 {
 		t.Errorf("while it is used, %d artifacts stay (%v), want 1", count(), err)
 	}
 	if err := d.Scale(t.Context(), w, 0); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "no agent runs", func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return len(d.live) == 0
-	})
+	until(t, "no agent runs", func() bool { return agents() == 0 })
 	if err := d.keepHouse(); err != nil || count() != 0 {
 		t.Errorf("when nothing uses it, %d artifacts stay (%v), want none", count(), err)
 	}
