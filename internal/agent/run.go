@@ -66,7 +66,8 @@ func Run(ctx context.Context, config Config, task TaskFunc, logger *slog.Logger)
 		return 1, modelmanager.Errorf(modelmanager.CodeInternal, "this agent can't run tasks")
 	}
 	return task(ctx, config, func(ctx context.Context) (worker.Predictor, error) {
-		return startPredictor(ctx, options)
+		options.BackoffMax = batchBackoff
+		return worker.Start(ctx, options)
 	})
 }
 
@@ -107,17 +108,3 @@ func workerOptions(config Config, logger *slog.Logger) (worker.Options, error) {
 // batchBackoff bounds the wait between restarts while a shard runs: a search
 // for rows at fault restarts the worker often, and its own budget ends it.
 const batchBackoff = time.Second
-
-// startPredictor starts a worker for a task, and waits until it has loaded.
-func startPredictor(ctx context.Context, options worker.Options) (worker.Predictor, error) {
-	if options.Spec.Run.Job != nil {
-		return worker.NewJob(options), nil
-	}
-	options.BackoffMax = batchBackoff
-	supervisor := worker.NewSupervisor(options)
-	if err := supervisor.WaitReady(ctx); err != nil {
-		supervisor.Close()
-		return nil, err
-	}
-	return supervisor, nil
-}

@@ -94,12 +94,12 @@ func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) 
 			options.sayOutput(runDir, p.Dir)
 		}
 	}()
-	predictor, err := startWorker(ctx, worker.Options{
+	predictor, err := worker.Start(ctx, worker.Options{
 		Model: s.Name, Spec: s, Features: features, Predictions: predictions,
 		Dir: p.Dir, RunDir: runDir, Environment: built,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("validating %s: %w", s.Name, err)
 	}
 	defer predictor.Close()
 	report.Start = spec.Duration(time.Since(begin).Round(time.Millisecond))
@@ -110,19 +110,6 @@ func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) 
 		return nil, err
 	}
 	return report, nil
-}
-
-// startWorker starts a worker and waits until it has loaded; the reason why it
-// can't be is the error.
-func startWorker(ctx context.Context, options worker.Options) (worker.Predictor, error) {
-	if options.Spec.Run.Job != nil {
-		return worker.NewJob(options), nil
-	}
-	supervisor := worker.NewSupervisor(options)
-	if err := supervisor.WaitReady(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("validating %s: %w", options.Model, err), supervisor.Close())
-	}
-	return supervisor, nil
 }
 
 // decodeExamples checks the examples as requests are checked.
