@@ -3,7 +3,7 @@ package modelmanager
 // Type is the type of a feature or a prediction, in JSON Schema's words.
 type Type string
 
-// The types of contract 2. An integer lies within ±(2^53−1) unless its format
+// The types of docs/data.md. An integer lies within ±(2^53−1) unless its format
 // is int64; a number is a finite double.
 const (
 	Boolean Type = "boolean"

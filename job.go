@@ -38,6 +38,10 @@ type Job struct {
 	By       string            `json:"by,omitempty"`
 	RetryOf  string            `json:"retry_of,omitempty"`
 
+	// CPUSeconds is the processor time of the agents and workers that made the
+	// results, as far as they have told: attempts that were lost don't count.
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
+
 	// MaxRejected stops the job once more rows are rejected: "0" (the default),
 	// a number, or a percentage like "2.5%".
 	MaxRejected string `json:"max_rejected,omitempty"`
@@ -85,4 +89,5 @@ type JobOutput struct {
 	Prefix   string   `json:"prefix,omitempty"`   // put before the predictions' names
 	Add      []string `json:"add,omitzero"`       // _model, _version, _job, _scored_at; nil: all of them, empty: none
 	Rejected string   `json:"rejected,omitempty"` // "separate" (default) or "inline"
+	Formulas string   `json:"formulas,omitempty"` // "keep" (default), or "escape": texts that a spreadsheet would take for formulas get an apostrophe; of CSV and xlsx
 }

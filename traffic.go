@@ -13,9 +13,37 @@ type Traffic struct {
 	By     string    `json:"by,omitempty"`
 	At     time.Time `json:"at"`
 
+	// Commit is the commit whose publication made this setting, where a
+	// repository's pipeline did: an older commit's must not undo it.
+	Commit string `json:"commit,omitempty"`
+
 	// Back counts the roll-backs in a row that led here, so that one more goes
 	// one further back; 0 for a setting that somebody chose.
 	Back int `json:"back,omitempty"`
+}
+
+// TrafficInfo is a model's traffic as the API shows it: the setting, and
+// whether it is in force.
+type TrafficInfo struct {
+	Traffic
+	// Pending is there while another setting answers: that of before, until the
+	// versions of this one are ready.
+	Pending *Pending `json:"pending,omitempty"`
+}
+
+// Pending says who answers while a setting of traffic isn't in force yet.
+type Pending struct {
+	Answering []Share `json:"answering"` // by percent, as in Traffic
+	Reason    string  `json:"reason"`    // what is waited for, in one sentence
+}
+
+// Now returns which versions answer now, and the shadow.
+func (t TrafficInfo) Now() Traffic {
+	now := Traffic{Versions: t.Versions, Shadow: t.Shadow}
+	if t.Pending != nil {
+		now.Versions = t.Pending.Answering
+	}
+	return now
 }
 
 // Share is a version's part of the traffic.
@@ -34,6 +62,20 @@ func (t Traffic) Largest() int {
 		}
 	}
 	return best.Version
+}
+
+// ByRollout is who makes the settings of canaries: nobody in person.
+const ByRollout = "rollout"
+
+// Canary returns the shares of a setting that is a step of a canary under way:
+// that of the version before, and that of the new one, which grows step by step
+// until it has all. A setting that anybody else made, or that was gone back to,
+// is none: it stays as it is.
+func (t Traffic) Canary() (before, version Share, ok bool) {
+	if t.By != ByRollout || t.Back != 0 || len(t.Versions) != 2 {
+		return Share{}, Share{}, false
+	}
+	return t.Versions[0], t.Versions[1], true
 }
 
 // All sends everything to one version.

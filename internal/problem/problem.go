@@ -126,7 +126,7 @@ func WriteStatus(w http.ResponseWriter, status int, err error) {
 	if seconds := RetryAfter(err); seconds > 0 {
 		header.Set("Retry-After", strconv.Itoa(seconds))
 	}
-	if p.Status == http.StatusUnauthorized {
+	if p.Status == http.StatusUnauthorized && header.Get("WWW-Authenticate") == "" {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
 	w.WriteHeader(p.Status)
