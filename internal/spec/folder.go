@@ -25,6 +25,8 @@ type Folder struct {
 	Extends  []string  // the templates' folders, absolute, the nearest first
 	Shared   []string  // the shared folders, absolute
 	Warnings []Problem // what is allowed, and perhaps not meant
+
+	tree *node // what the spec was read from, for places
 }
 
 // FileRef is a file of a model.
@@ -56,7 +58,7 @@ func LoadFolder(dir string) (*Folder, error) {
 	tree := l.resolve(own, map[string]bool{root: true})
 	s, c, problems := interpret(tree, len(l.problems) > twice)
 	l.problems = append(l.problems, problems...)
-	f := &Folder{Spec: s, Root: root}
+	f := &Folder{Spec: s, Root: root, tree: tree}
 	l.layers = append(l.layers, layer{dir: root, name: dir})
 	for i := len(l.layers) - 2; i >= 0; i-- {
 		f.Extends = append(f.Extends, l.layers[i].dir)

@@ -59,8 +59,10 @@ func (s *shape) schema() map[string]any {
 		schema["type"], schema["pattern"] = "string", durationText.String()
 	case shapeCPU:
 		schema["type"], schema["pattern"], schema["exclusiveMinimum"] = []string{"string", "number"}, `^[0-9]+(\.[0-9]+)?m?$`, 0
+		schema["maximum"] = maxCores
 	case shapeBytes:
 		schema["type"], schema["pattern"], schema["minimum"] = []string{"string", "number"}, `^[0-9]+(\.[0-9]+)?([kMGT]i?|Ki)?$`, minBytes
+		schema["maximum"] = maxBytes
 	case shapeList:
 		schema["type"], schema["items"], schema["maxItems"] = "array", s.item.schema(), s.maxItems
 		if s.minItems > 0 {

@@ -76,9 +76,13 @@ func TestSchemaAgrees(t *testing.T) {
 	if root == nil {
 		t.Fatal(problems)
 	}
-	others := []any{
-		nil, true, "text", "", " ", "x:y", "500m", "12Mi", "30s", "-1", "a b", json.Number("0"), json.Number("-1"), json.Number("2.5"), json.Number("7"), json.Number("100000000000000"),
-		[]any{}, []any{"a"}, []any{json.Number("1")}, map[string]any{}, map[string]any{"name": "x"}, map[string]any{"type": "number"}, "date", "python", "batch", "number", "canary",
+	// Made anew for each use: a mapping that is put in twice would be changed in
+	// both places, or in itself.
+	others := func() []any {
+		return []any{
+			nil, true, "text", "", " ", "x:y", "500m", "12Mi", "30s", "-1", "a b", json.Number("0"), json.Number("-1"), json.Number("2.5"), json.Number("7"), json.Number("100000000000000"),
+			[]any{}, []any{"a"}, []any{json.Number("1")}, map[string]any{}, map[string]any{"name": "x"}, map[string]any{"type": "number"}, "date", "python", "batch", "number", "canary",
+		}
 	}
 	keys := []string{"nmae", "name", "type", "python", "command", "minimum", "env", "uri", "x y", "rows"}
 	rapid.Check(t, func(r *rapid.T) {
@@ -100,13 +104,13 @@ func TestSchemaAgrees(t *testing.T) {
 }
 
 // mutate changes one random value below: replaces it, deletes it or adds a key.
-func mutate(r *rapid.T, value *any, others []any, keys []string) {
+func mutate(r *rapid.T, value *any, others func() []any, keys []string) {
 	switch v := (*value).(type) {
 	case map[string]any:
 		names := sortedKeys(v)
 		switch action := rapid.IntRange(0, 9).Draw(r, "action"); {
 		case action == 0 || len(names) == 0:
-			v[rapid.SampledFrom(keys).Draw(r, "key")] = rapid.SampledFrom(others).Draw(r, "value")
+			v[rapid.SampledFrom(keys).Draw(r, "key")] = rapid.SampledFrom(others()).Draw(r, "value")
 		case action == 1:
 			delete(v, rapid.SampledFrom(names).Draw(r, "deleted"))
 		default:
@@ -120,9 +124,9 @@ func mutate(r *rapid.T, value *any, others []any, keys []string) {
 			mutate(r, &v[rapid.IntRange(0, len(v)-1).Draw(r, "index")], others, keys)
 			return
 		}
-		*value = rapid.SampledFrom(others).Draw(r, "instead of a list")
+		*value = rapid.SampledFrom(others()).Draw(r, "instead of a list")
 	default:
-		*value = rapid.SampledFrom(others).Draw(r, "instead")
+		*value = rapid.SampledFrom(others()).Draw(r, "instead")
 	}
 }
 

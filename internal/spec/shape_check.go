@@ -141,6 +141,7 @@ func (c *checker) object(n *node, s *shape, path []any) any {
 		return map[string]any{}
 	}
 	values := make(map[string]any, len(n.entries))
+	misspelt := map[string]bool{} // keys that were meant: they don't lack, too
 	for _, e := range n.entries {
 		inner := append(slices.Clip(path), e.key.text)
 		key := s.key(e.key.text)
@@ -156,6 +157,7 @@ func (c *checker) object(n *node, s *shape, path []any) any {
 			}
 			values[e.key.text] = c.shaped(e.value, s.others, inner)
 		default:
+			misspelt[nearest(e.key.text, s.names())] = true
 			c.report(e.key.at, inner, fmt.Sprintf("%s is not a key of %s", quote(e.key.text), s.title), unknownKeyHint(e.key.text, s))
 		}
 	}
@@ -163,7 +165,7 @@ func (c *checker) object(n *node, s *shape, path []any) any {
 		return values
 	}
 	for _, key := range s.keys {
-		if key.required && n.get(key.name) == nil {
+		if key.required && n.get(key.name) == nil && !misspelt[key.name] {
 			c.report(n.at, append(slices.Clip(path), key.name), fmt.Sprintf("%s lacks %s", s.title, "`"+key.name+"`"), missingHint(&key))
 		}
 	}
