@@ -104,7 +104,7 @@ func Write(w io.Writer, files []File) (digest string, err error) {
 		if i > 0 && file.Path == files[i-1].Path {
 			return "", modelmanager.Errorf(modelmanager.CodeBadRequest, "packing an archive: there are two files %s", file.Path)
 		}
-		if err := writeFile(out, file); err != nil {
+		if err := writeFile(out, "", file); err != nil {
 			return "", fmt.Errorf("packing %s: %w", file.Path, err)
 		}
 	}
@@ -120,12 +120,52 @@ func Write(w io.Writer, files []File) (digest string, err error) {
 // Digest returns the digest of the archive of files, without keeping it.
 func Digest(files []File) (string, error) { return Write(io.Discard, files) }
 
-func writeFile(out *tar.Writer, file File) error {
+// AppendTo writes files into a tar file, below a folder of it such as "model",
+// by the rules of Write. Other than in an archive, every folder has an entry.
+func AppendTo(out *tar.Writer, folder string, files []File) error {
+	files = slices.Clone(files)
+	slices.SortFunc(files, byPath)
+	made := map[string]bool{}
+	if err := makeFolder(out, folder, made); err != nil {
+		return fmt.Errorf("packing %s: %w", folder, err)
+	}
+	for i, file := range files {
+		if i > 0 && file.Path == files[i-1].Path {
+			return modelmanager.Errorf(modelmanager.CodeBadRequest, "packing %s: there are two files %s", folder, file.Path)
+		}
+		err := checkPath(file.Path)
+		if err == nil {
+			err = makeFolder(out, path.Join(folder, path.Dir(file.Path)), made)
+		}
+		if err == nil {
+			err = writeFile(out, folder, file)
+		}
+		if err != nil {
+			return fmt.Errorf("packing %s: %w", file.Path, err)
+		}
+	}
+	return nil
+}
+
+// makeFolder writes the entries of a folder and those that it lies in.
+func makeFolder(out *tar.Writer, folder string, made map[string]bool) error {
+	if folder == "." || folder == "" || made[folder] {
+		return nil
+	}
+	if err := makeFolder(out, path.Dir(folder), made); err != nil {
+		return err
+	}
+	made[folder] = true
+	return out.WriteHeader(&tar.Header{Format: tar.FormatPAX, Name: folder + "/", Typeflag: tar.TypeDir, Mode: 0o755, ModTime: time.Unix(0, 0)})
+}
+
+// writeFile writes one file below a folder; "": at the top.
+func writeFile(out *tar.Writer, folder string, file File) error {
 	if err := checkPath(file.Path); err != nil {
 		return err
 	}
 	// PAX, no owner, no times: nothing of the machine gets in.
-	header := &tar.Header{Format: tar.FormatPAX, Name: file.Path, Typeflag: tar.TypeReg, Size: file.Size, Mode: 0o644, ModTime: time.Unix(0, 0)}
+	header := &tar.Header{Format: tar.FormatPAX, Name: path.Join(folder, file.Path), Typeflag: tar.TypeReg, Size: file.Size, Mode: 0o644, ModTime: time.Unix(0, 0)}
 	if file.Executable {
 		header.Mode = 0o755
 	}

@@ -1,7 +1,9 @@
 package dataset
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +18,8 @@ import (
 	modelmanager "modelmanager.dev"
 )
 
-// What is read of a column at a time: where reads are cheap, and of a slice
-// that is a smaller part of its row groups.
+// What is read of a column at a time: where reads are cheap, and at most of a
+// slice that is a smaller part of its row groups.
 const (
 	parquetBuffer = 64 << 10
 	parquetPart   = 1 << 20
@@ -26,6 +28,9 @@ const (
 // parquetError puts errors of the library into words. A hostile file can make
 // it panic; that is an error of the file too.
 func parquetError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *modelmanager.Error
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -42,57 +47,80 @@ func guardParquet(err *error) {
 // openParquetFile reads the footer. Of a source whose bytes are at hand, pages
 // are read as they are needed; of another one whole column chunks, in one
 // request each.
-func openParquetFile(ctx context.Context, src Source) (_ *file.Reader, err error) {
+func openParquetFile(ctx context.Context, src Source) (_ *parquetFile, err error) {
 	defer guardParquet(&err)
-	reader, _, err := openParquetWith(ctx, src)
-	return reader, err
+	f := &parquetFile{sourceAt: newSourceAt(ctx, src), properties: parquet.NewReaderProperties(memory.DefaultAllocator)}
+	if f.direct != nil {
+		f.properties.BufferedStreamEnabled = true
+		f.properties.BufferSize = parquetBuffer
+	}
+	if err := checkParquetMark(f); err != nil {
+		return nil, err
+	}
+	if f.reader, err = file.NewParquetReader(f, file.WithReadProps(f.properties)); err != nil {
+		return nil, parquetError(err)
+	}
+	return f, nil
 }
 
-// openParquetWith also returns how the file is going to be read.
-func openParquetWith(ctx context.Context, src Source) (*file.Reader, *parquet.ReaderProperties, error) {
-	properties := parquet.NewReaderProperties(memory.DefaultAllocator)
-	if _, ok := src.(randomSource); ok {
-		properties.BufferedStreamEnabled = true
-		properties.BufferSize = parquetBuffer
+// checkParquetMark says of a file of another format what the library would put
+// into words of its own.
+func checkParquetMark(file *parquetFile) error {
+	start := make([]byte, min(16, file.src.Size()))
+	n, err := file.exactly(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return parquetError(err)
 	}
-	reader, err := file.NewParquetReader(newSourceAt(ctx, src), file.WithReadProps(properties))
-	if err != nil {
-		return nil, nil, parquetError(err)
+	if start = start[:n]; !bytes.HasPrefix(start, []byte(parquetMark)) {
+		return modelmanager.Errorf(modelmanager.CodeInvalidInput,
+			"this is not a Parquet file: it begins with %s; leave the format out, and it is found by the file itself", quote(start))
 	}
-	return reader, properties, nil
+	return nil
 }
 
-func parquetRows(ctx context.Context, src Source) (int64, error) {
-	reader, err := openParquetFile(ctx, src)
-	if err != nil {
+// ParquetFooter returns how many bytes of a file are its Parquet footer; 0 if it
+// isn't Parquet.
+func ParquetFooter(ctx context.Context, src Source) (int64, error) {
+	const marks = len(parquetMark) + parquetTail
+	if src.Size() < int64(marks) {
+		return 0, nil
+	}
+	at := newSourceAt(ctx, src)
+	start, end := make([]byte, len(parquetMark)), make([]byte, parquetTail)
+	if _, err := at.ReadAt(start, 0); err != nil {
 		return 0, err
 	}
-	defer reader.Close()
-	return reader.NumRows(), nil
+	if _, err := at.ReadAt(end, src.Size()-int64(parquetTail)); err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	if string(start) != parquetMark || string(end[4:]) != parquetMark {
+		return 0, nil
+	}
+	return int64(binary.LittleEndian.Uint32(end)) + int64(parquetTail), nil
 }
 
 // parquetSource streams a range of rows.
 type parquetSource struct {
-	file       *file.Reader
-	properties *parquet.ReaderProperties // of file
-	records    pqarrow.RecordReader
-	header     *Header
-	schema     *Schema
-	bound      *binding
-	builder    *Builder
-	casts      []*cast // per column of the file; nil: not a feature's
-	lists      []listTarget
-	rowIndex   int64
-	left       int64
+	file     *parquetFile
+	records  pqarrow.RecordReader
+	header   *Header
+	schema   *Schema
+	bound    *binding
+	builder  *Builder
+	casts    []*cast // per column of the file; nil: not a feature's
+	lists    []listTarget
+	rowIndex int64
+	left     int64
+	before   int64 // rows to read and drop before the slice
 }
 
 func (o opening) openParquet() (_ *Header, _ batchSource, err error) {
 	defer guardParquet(&err)
-	reader, properties, err := openParquetWith(o.ctx, o.src)
+	f, err := openParquetFile(o.ctx, o.src)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &parquetSource{file: reader, properties: properties, schema: o.schema, builder: NewBuilder(o.schema)}
+	s := &parquetSource{file: f, schema: o.schema, builder: NewBuilder(o.schema)}
 	if err := s.open(o); err != nil {
 		s.close()
 		return nil, nil, err
@@ -101,7 +129,7 @@ func (o opening) openParquet() (_ *Header, _ batchSource, err error) {
 }
 
 func (s *parquetSource) open(o opening) error {
-	arrows, err := pqarrow.NewFileReader(s.file, pqarrow.ArrowReadProperties{
+	arrows, err := pqarrow.NewFileReader(s.file.reader, pqarrow.ArrowReadProperties{
 		BatchSize: int64(o.opts.BatchRows), Parallel: o.opts.Parallel > 1,
 	}, memory.DefaultAllocator)
 	if err != nil {
@@ -121,7 +149,7 @@ func (s *parquetSource) open(o opening) error {
 	if err := s.bindCasts(o, schema); err != nil {
 		return err
 	}
-	total := s.file.NumRows()
+	total := s.file.reader.NumRows()
 	s.rowIndex = max(o.slice.FirstRow, 1)
 	s.left = total - (s.rowIndex - 1)
 	if o.slice.Rows > 0 {
@@ -131,39 +159,47 @@ func (s *parquetSource) open(o opening) error {
 		s.left = 0
 		return nil
 	}
-	return s.seek(o.ctx, arrows)
+	return s.seek(o.ctx, arrows, o.slice.Pages)
 }
 
-// seek opens the row groups that hold the slice.
-func (s *parquetSource) seek(ctx context.Context, arrows *pqarrow.FileReader) error {
+// seek opens the row groups that hold the slice, whose first row is in pages.
+func (s *parquetSource) seek(ctx context.Context, arrows *pqarrow.FileReader, pages []PageStart) error {
 	var groups []int
 	first, skip := s.rowIndex-1, int64(0)
-	start, opened := int64(0), int64(0)
-	for i := range s.file.NumRowGroups() {
-		rows := s.file.MetaData().RowGroup(i).NumRows()
+	start, opened, size := int64(0), int64(0), int64(0)
+	for i := range s.file.reader.NumRowGroups() {
+		group := s.file.reader.MetaData().RowGroup(i)
+		rows := group.NumRows()
 		if start+rows > first && start < first+s.left {
 			if len(groups) == 0 {
 				skip = first - start
 			}
 			groups = append(groups, i)
 			opened += rows
+			size += group.TotalByteSize()
 		}
 		start += rows
 	}
-	if opened > 2*s.left && !s.properties.BufferedStreamEnabled {
-		// Don't fetch what comes after the slice.
-		s.properties.BufferedStreamEnabled, s.properties.BufferSize = true, parquetPart
+	if properties := s.file.properties; opened > 2*s.left && !properties.BufferedStreamEnabled {
+		// Fetch little of what comes after the slice.
+		part := size / opened * s.left / int64(len(s.header.Columns)) / 4
+		properties.BufferedStreamEnabled, properties.BufferSize = true, min(max(part, parquetBuffer), parquetPart)
+	}
+	seeks := skip > 0 && !s.file.hasLists()
+	if seeks {
+		if err := s.file.know(groups[0], pages); err != nil {
+			return parquetError(err)
+		}
 	}
 	var err error
 	if s.records, err = arrows.GetRecordReader(ctx, nil, groups); err != nil {
 		return parquetError(err)
 	}
-	if skip > 0 {
-		if err := s.records.SeekToRow(skip); err != nil {
-			return parquetError(err)
-		}
+	if !seeks {
+		s.before = skip
+		return nil
 	}
-	return nil
+	return parquetError(s.records.SeekToRow(skip))
 }
 
 func (s *parquetSource) bindCasts(o opening, schema *arrow.Schema) error {
@@ -216,8 +252,12 @@ func (s *parquetSource) next() (_ *Batch, err error) {
 	if err != nil {
 		return nil, parquetError(err)
 	}
-	if record.NumRows() > s.left {
-		record = record.NewSlice(0, s.left)
+	if dropped := min(s.before, record.NumRows()); dropped > 0 || record.NumRows() > s.left {
+		s.before -= dropped
+		if dropped == record.NumRows() {
+			return s.next()
+		}
+		record = record.NewSlice(dropped, min(record.NumRows(), dropped+s.left))
 	} else {
 		record.Retain() // the reader releases its own at the next Read
 	}
@@ -309,5 +349,5 @@ func (s *parquetSource) close() error {
 	if s.records != nil {
 		s.records.Release()
 	}
-	return s.file.Close()
+	return s.file.reader.Close()
 }

@@ -7,7 +7,7 @@ import (
 	modelmanager "modelmanager.dev"
 )
 
-// maxShards bounds a plan; see contract 5.
+// maxShards bounds a plan; see docs/jobs.md.
 const maxShards = 100_000
 
 // Slice is a shard's part of a file: whole rows, in the file's order.
@@ -17,6 +17,8 @@ type Slice struct {
 	Length   int64 `json:"length"`
 	FirstRow int64 `json:"first_row"` // 1 is the first data row of the file
 	Rows     int64 `json:"rows"`      // 0: not counted, all there are
+
+	Pages []PageStart `json:"pages,omitempty"` // of Parquet, where its columns begin, if it was worth finding
 }
 
 // Whole is the slice that is the whole file, for reading without a plan.
@@ -48,11 +50,7 @@ func Plan(ctx context.Context, src Source, input modelmanager.JobInput, rowsPerS
 	case formatCSV, formatJSONL:
 		return planText(ctx, src, input, rowsPerShard)
 	case formatParquet:
-		rows, err := parquetRows(ctx, src)
-		if err != nil {
-			return nil, err
-		}
-		return planRows(rows, rowsPerShard)
+		return planParquet(ctx, src, rowsPerShard)
 	case formatXLSX:
 		rows, err := xlsxRows(ctx, src, input)
 		if err != nil {

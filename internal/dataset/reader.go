@@ -39,6 +39,11 @@ type Batch struct {
 type Rejected struct {
 	modelmanager.RowError
 	Raw json.RawMessage `json:"raw"`
+
+	// Further are the reasons after the first, one by one; Message has them all.
+	Further []modelmanager.RowError `json:"-"`
+	// First is the first reason alone, if there are others.
+	First string `json:"-"`
 }
 
 // Index returns the index among Rows of an accepted row, a row of Record.
@@ -83,7 +88,7 @@ func NewReader(ctx context.Context, src Source, input modelmanager.JobInput, s *
 	if opts.BatchRows <= 0 {
 		opts.BatchRows = defaultBatchRows
 	}
-	if slice == (Slice{}) {
+	if slice.Length == 0 && slice.Rows == 0 {
 		slice = Whole()
 	}
 	o := opening{ctx: ctx, src: src, input: input, schema: s, slice: slice, opts: opts}
@@ -208,12 +213,16 @@ func (c *rowCollector) reject(extra *Extra, n int) {
 	}
 	rejected := c.batch.Rejected
 	first := &rejected[len(rejected)-n]
+	if n > 1 {
+		first.First = first.Message
+	}
 	for _, further := range rejected[len(rejected)-n+1:] {
 		first.Message += "; "
 		if further.Feature != "" {
 			first.Message += further.Feature + ": "
 		}
 		first.Message += further.Message
+		first.Further = append(first.Further, further.RowError)
 	}
 	first.Raw = extra.AppendJSON(nil, c.batch.Rows)
 	c.batch.Rejected = rejected[:len(rejected)-n+1]

@@ -171,17 +171,7 @@ func BenchmarkReadParquet(b *testing.B) {
 		columns = append(columns, builder.NewArray())
 	}
 	schema := arrow.NewSchema(fields, nil)
-	var out bytes.Buffer
-	w, err := newParquetFile(&out, schema)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := w.WriteBuffered(array.NewRecordBatch(schema, columns, benchRows)); err != nil {
-		b.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		b.Fatal(err)
-	}
-	b.Run("one", func(b *testing.B) { benchRead(b, out.Bytes(), modelmanager.JobInput{}, ReaderOptions{}) })
-	b.Run("two", func(b *testing.B) { benchRead(b, out.Bytes(), modelmanager.JobInput{}, ReaderOptions{Parallel: 2}) })
+	file := parquetOf(b, array.NewRecordBatch(schema, columns, benchRows))
+	b.Run("one", func(b *testing.B) { benchRead(b, file, modelmanager.JobInput{}, ReaderOptions{}) })
+	b.Run("two", func(b *testing.B) { benchRead(b, file, modelmanager.JobInput{}, ReaderOptions{Parallel: 2}) })
 }

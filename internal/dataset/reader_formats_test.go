@@ -89,15 +89,18 @@ func everyParquet(t testing.TB) []byte {
 		amounts.Append(decimal128.FromI64(v))
 	}
 	amounts.AppendNull()
+	return parquetOf(t, b.NewRecordBatch())
+}
+
+// parquetOf writes records as a Parquet file.
+func parquetOf(t testing.TB, records ...arrow.RecordBatch) []byte {
+	t.Helper()
 	var out bytes.Buffer
-	w, err := newParquetFile(&out, schema)
-	if err != nil {
-		t.Fatal(err)
+	w := &parquetWriter{sink: &out, schema: records[0].Schema(), held: records}
+	for _, record := range records {
+		w.rows += record.NumRows()
 	}
-	if err := w.WriteBuffered(b.NewRecordBatch()); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
+	if err := w.close(); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
@@ -282,13 +285,8 @@ func TestParquetSlowAndFastAgree(t *testing.T) {
 				}
 			}
 		}
-		var out bytes.Buffer
-		w, _ := newParquetFile(&out, schema)
-		_ = w.WriteBuffered(b.NewRecordBatch())
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		batches, _ := read(t, NewBytesSource(out.Bytes()), modelmanager.JobInput{}, s)
+		file := parquetOf(t, b.NewRecordBatch())
+		batches, _ := read(t, NewBytesSource(file), modelmanager.JobInput{}, s)
 		want := strings.Join([]string{`{"a":1.5,"b":2,"c":"x"}`, `{"a":null,"b":null,"c":null}`, `{"a":2.5,"b":-7,"c":"y"}`}[:min(n, 3)], "\n")
 		if diff := cmp.Diff(want, strings.TrimSuffix(rowsOf(s, batches), "\n")); diff != "" {
 			t.Errorf("%d rows: %s", n, diff)
@@ -317,5 +315,15 @@ func TestHostileParquet(t *testing.T) {
 			t.Errorf("byte %d: %v", i, err)
 		}
 		r.Close()
+	}
+}
+
+func TestNotParquet(t *testing.T) {
+	s := mustCompile(t, modelmanager.Field{Name: "x", Type: modelmanager.Number})
+	for _, text := range []string{"id,x\n1,2\n", "P", "{\"x\": 1}\n"} {
+		_, err := NewReader(t.Context(), NewBytesSource([]byte(text)), modelmanager.JobInput{Format: formatParquet}, s, Slice{}, ReaderOptions{})
+		if modelmanager.CodeOf(err) != modelmanager.CodeInvalidInput || !strings.Contains(err.Error(), "begins with") {
+			t.Errorf("%q read as Parquet: %v", text, err)
+		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 const (
 	sourceBlock  = 1 << 20
 	sourceBlocks = 8
-	sourceLarge  = 128 << 10 // a read of so much goes straight to the source
+	sourceLarge  = 64 << 10 // a read of so much goes straight to the source
 )
 
 // sourceAt gives a Source the shape that Parquet and zip readers want:
@@ -64,6 +64,14 @@ func (s *sourceAt) ReadAt(p []byte, offset int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// exactly reads len(p) bytes that nothing near is going to be asked for.
+func (s *sourceAt) exactly(p []byte, offset int64) (int, error) {
+	if s.direct != nil {
+		return s.direct.ReadAt(p, offset)
+	}
+	return s.fetch(p, offset)
 }
 
 func (s *sourceAt) fetch(p []byte, offset int64) (int, error) {

@@ -92,6 +92,9 @@ func CheckOutput(columns []string, predictions *Schema, output modelmanager.JobO
 	default:
 		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "output.rejected: %q is neither separate nor inline", output.Rejected)
 	}
+	if err := checkFormulas(output.Formulas); err != nil {
+		return err
+	}
 	taken := make(map[string]bool, len(columns))
 	for _, name := range columns {
 		taken[name] = true

@@ -25,12 +25,15 @@ type csvWriter struct {
 	same    bool   // the input's rows can be copied
 	tail    []byte // cells of the columns that are the same in each row
 	inline  bool
+	escape  bool // texts that would be formulas
 	buf     []byte
 	values  []value
+	cells   []csvCell
 }
 
 func newCSVWriter(out io.Writer, w *Writer) (*csvWriter, error) {
 	c := &csvWriter{w: w, out: out, delim: ',', decimal: '.', newline: "\n", inline: w.options.Output.Rejected == rejectedInline}
+	c.escape = w.options.Output.Formulas == formulasEscape
 	input := w.options.Input
 	if input.Format == formatCSV {
 		delim, err := delimiterOf(input)
@@ -73,7 +76,7 @@ func (c *csvWriter) header() error {
 		if header.bom {
 			c.buf = append(c.buf, bom...)
 		}
-		c.buf = append(c.buf, header.raw...)
+		c.appendRaw(header.raw, bytes.IndexByte(header.raw, '"') >= 0)
 	} else {
 		for i, name := range header.Columns {
 			if i > 0 {
@@ -128,13 +131,13 @@ func (c *csvWriter) write(s *scored) error {
 func (c *csvWriter) inputCells(s *scored, p pick) error {
 	extra := &s.batch.Extra
 	if c.same && extra.csv != nil && p.accepted >= 0 {
-		c.buf = append(c.buf, extra.csv.row(int(p.row))...)
+		c.appendRow(extra.csv, int(p.row))
 		return nil
 	}
 	values, ok := s.inputValues(c.values[:0], p, c.w.options.Header, false)
 	c.values = values
 	if ok && c.same && extra.csv != nil {
-		c.buf = append(c.buf, extra.csv.row(int(p.row))...)
+		c.appendRow(extra.csv, int(p.row))
 		return nil
 	}
 	if !ok {
@@ -151,6 +154,19 @@ func (c *csvWriter) inputCells(s *scored, p pick) error {
 		}
 	}
 	return nil
+}
+
+// appendRow writes a record of the input as it stands.
+func (c *csvWriter) appendRow(rows *csvRows, row int) {
+	c.appendRaw(rows.row(row), rows.quotes != nil && rows.quotes[row])
+}
+
+func (c *csvWriter) appendRaw(raw []byte, quotes bool) {
+	if c.escape {
+		c.buf = c.appendEscaped(c.buf, raw, quotes)
+		return
+	}
+	c.buf = append(c.buf, raw...)
 }
 
 func (c *csvWriter) flush() error {
@@ -222,6 +238,9 @@ func (c *csvWriter) appendNumber(dst, text []byte) []byte {
 
 // appendText writes a text, quoted if it would be read as something else bare.
 func (c *csvWriter) appendText(dst, text []byte) []byte {
+	if c.escape && formula(text) {
+		text = append([]byte{'\''}, text...)
+	}
 	quoted := len(text) == 0
 	for _, b := range text {
 		if b == c.delim || b == '"' || b == '\n' || b == '\r' {

@@ -31,8 +31,8 @@ func concatenateParquet(ctx context.Context, w io.Writer, parts iter.Seq2[Source
 		if err != nil {
 			return err
 		}
-		defer file.Close()
-		added := file.MetaData()
+		defer file.reader.Close()
+		added := file.reader.MetaData()
 		if footer == nil {
 			if _, err := io.WriteString(w, parquetMark); err != nil {
 				return err

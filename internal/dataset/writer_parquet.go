@@ -2,32 +2,41 @@ package dataset
 
 import (
 	"io"
+	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	modelmanager "modelmanager.dev"
 )
 
-// parquetGroup is how many rows a row group has: few enough to be held in
-// memory, enough to be read quickly.
+// parquetGroup is how many rows a row group has at least, but for the last:
+// few enough to be held in memory, enough to be read quickly.
 const parquetGroup = 64 << 10
 
+// parquetPage is how many bytes a page has before compression: few enough to
+// stay in a processor's cache until they are compressed.
+const parquetPage = 128 << 10
+
 // parquetWriter writes Parquet: the input's own columns, if it is Parquet too.
+// It holds a row group's rows and writes column after column, as pages that are
+// encoded go out at once; the file begins with the first of them, when it is
+// known how the columns are best encoded.
 type parquetWriter struct {
 	w      *Writer
-	out    *pqarrow.FileWriter
+	sink   io.Writer
+	out    *pqarrow.FileWriter // nil: nothing has been written
 	schema *arrow.Schema
 	values []value
+	held   []arrow.RecordBatch
+	rows   int64 // held
 }
 
-func newParquetWriter(out io.Writer, w *Writer) (_ *parquetWriter, err error) {
-	defer guardParquet(&err)
-	p := &parquetWriter{w: w}
+func newParquetWriter(sink io.Writer, w *Writer) (*parquetWriter, error) {
+	p := &parquetWriter{w: w, sink: sink}
 	header := w.options.Header
 	var fields []arrow.Field
 	for i, name := range header.Columns {
@@ -48,27 +57,27 @@ func newParquetWriter(out io.Writer, w *Writer) (_ *parquetWriter, err error) {
 		fields[i].Metadata = arrow.Metadata{}
 	}
 	p.schema = arrow.NewSchema(fields, nil)
-	p.out, err = newParquetFile(out, p.schema)
-	return p, err
+	if _, err := pqarrow.ToParquet(p.schema, nil, pqarrow.DefaultWriterProps()); err != nil {
+		return nil, notParquet(err)
+	}
+	return p, nil
 }
 
-func newParquetFile(out io.Writer, schema *arrow.Schema) (*pqarrow.FileWriter, error) {
-	options := []parquet.WriterProperty{
-		parquet.WithCompression(compress.Codecs.Snappy),
-		parquet.WithMaxRowGroupLength(parquetGroup),
-		parquet.WithCreatedBy("Model Manager"),
-	}
-	for _, field := range schema.Fields() {
-		if arrow.IsFloating(field.Type.ID()) { // they hardly ever recur
-			options = append(options, parquet.WithDictionaryFor(field.Name, false))
-		}
-	}
-	file, err := pqarrow.NewFileWriter(schema, keepOpen{out}, parquet.NewWriterProperties(options...), pqarrow.DefaultWriterProps())
+func notParquet(err error) error {
+	return modelmanager.Errorf(modelmanager.CodeInvalidInput, "writing Parquet: %w; set output.format to jsonl", err)
+}
+
+// open begins the file; sample has rows of it, or none.
+func (p *parquetWriter) open(sample arrow.RecordBatch) (err error) {
+	properties := append(parquetEncodings(sample),
+		parquet.WithMaxRowGroupLength(math.MaxInt32), // flush bounds them
+		parquet.WithDataPageSize(parquetPage),
+		parquet.WithCreatedBy("Model Manager"))
+	p.out, err = pqarrow.NewFileWriter(p.schema, keepOpen{p.sink}, parquet.NewWriterProperties(properties...), pqarrow.DefaultWriterProps())
 	if err != nil {
-		return nil, modelmanager.Errorf(modelmanager.CodeInvalidInput,
-			"writing Parquet: %w; set output.format to jsonl", err)
+		return notParquet(err)
 	}
-	return file, nil
+	return nil
 }
 
 // keepOpen hides a writer's Close: whoever opened it closes it.
@@ -131,8 +140,30 @@ func (p *parquetWriter) write(s *scored) (err error) {
 		}
 		columns = append(columns, values)
 	}
-	record := array.NewRecordBatch(p.schema, columns, int64(len(s.picks)))
-	return p.out.WriteBuffered(record)
+	p.held = append(p.held, array.NewRecordBatch(p.schema, columns, int64(len(s.picks))))
+	if p.rows += int64(len(s.picks)); p.rows < parquetGroup {
+		return nil
+	}
+	return p.flush()
+}
+
+// flush writes what is held as a row group.
+func (p *parquetWriter) flush() error {
+	if p.rows == 0 {
+		return nil
+	}
+	if p.out == nil {
+		if err := p.open(p.held[0]); err != nil {
+			return err
+		}
+	}
+	table := array.NewTableFromRecords(p.schema, p.held)
+	defer table.Release()
+	if err := p.out.WriteTable(table, p.rows); err != nil {
+		return err
+	}
+	p.held, p.rows = nil, 0
+	return nil
 }
 
 // inputColumns returns the input's columns, of the picked rows.
@@ -228,5 +259,13 @@ func (w *Writer) addedColumn(name string, picks []pick) arrow.Array {
 
 func (p *parquetWriter) close() (err error) {
 	defer guardParquet(&err)
+	if err := p.flush(); err != nil {
+		return err
+	}
+	if p.out == nil {
+		if err := p.open(array.NewRecordBatch(p.schema, emptyColumns(p.schema), 0)); err != nil {
+			return err
+		}
+	}
 	return p.out.Close()
 }

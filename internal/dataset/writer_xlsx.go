@@ -23,6 +23,7 @@ type xlsxWriter struct {
 	book   *xlsxBook
 	cells  []any
 	values []value
+	escape bool // texts that would be formulas
 }
 
 // xlsxBook is a workbook under way.
@@ -93,14 +94,26 @@ func newXLSXWriter(out io.Writer, w *Writer) (*xlsxWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &xlsxWriter{w: w, out: out, book: book}
+	x := &xlsxWriter{w: w, out: out, book: book, escape: w.options.Output.Formulas == formulasEscape}
 	for _, name := range w.options.Header.Columns {
 		x.cells = append(x.cells, name)
 	}
 	for _, column := range w.columns {
 		x.cells = append(x.cells, column.name)
 	}
-	return x, book.add(x.cells)
+	return x, x.add()
+}
+
+// add writes the row that cells hold.
+func (x *xlsxWriter) add() error {
+	if x.escape {
+		for i, cell := range x.cells {
+			if text, ok := cell.(string); ok {
+				x.cells[i] = escapeFormula(text)
+			}
+		}
+	}
+	return x.book.add(x.cells)
 }
 
 func (x *xlsxWriter) write(s *scored) error {
@@ -130,7 +143,7 @@ func (x *xlsxWriter) write(s *scored) error {
 		for _, column := range x.w.columns {
 			x.cells = append(x.cells, x.book.cell(x.w.value(s, column, p), x.w.isDate(column)))
 		}
-		if err := x.book.add(x.cells); err != nil {
+		if err := x.add(); err != nil {
 			return err
 		}
 	}
