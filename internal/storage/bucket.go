@@ -3,12 +3,12 @@ package storage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"path/filepath"
-	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"modelmanager.dev"
 )
@@ -39,14 +39,22 @@ type Object struct {
 
 // backend is one medium. Keys have been checked.
 type backend interface {
-	open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
+	open(ctx context.Context, key string, r span) (io.ReadCloser, error)
 	create(ctx context.Context, key string, exclusive bool) (sink, error)
 	stat(ctx context.Context, key string) (Attributes, error)
 	// list returns at most limit objects in order of their keys.
 	list(ctx context.Context, prefix, after string, limit int) ([]Object, error)
 	// remove removes an object; removing one that isn't there is no error.
 	remove(ctx context.Context, key string) error
+	// sweep drops what unfinished writes have left since before.
+	sweep(ctx context.Context, before time.Time) error
 	close() error
+}
+
+// span is what to read of an object: length bytes, −1 for all, from offset on.
+type span struct {
+	offset, length int64
+	etag           string // unless "": what the object must be
 }
 
 // sink is an object that is being written.
@@ -54,31 +62,6 @@ type sink interface {
 	io.Writer
 	commit() error // makes it appear; it can't be used after
 	abort()        // leaves no trace of it
-}
-
-// Open opens file:///an/absolute/directory, which is created if need be, or
-// mem://, which is empty, and gone when the Bucket is.
-func Open(ctx context.Context, address string) (*Bucket, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "opening the storage %q: %w", address, err)
-	}
-	switch u.Scheme {
-	case "file":
-		if u.Host != "" || u.User != nil || u.RawQuery != "" || !filepath.IsAbs(u.Path) {
-			return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
-				"opening the storage %q: write it as file:///an/absolute/directory", address)
-		}
-		b, err := newFiles(filepath.Clean(u.Path))
-		if err != nil {
-			return nil, err
-		}
-		return &Bucket{backend: b, url: strings.TrimSuffix(address, "/")}, nil
-	case "mem":
-		return &Bucket{backend: newCloud(ctx), url: strings.TrimSuffix(address, "/")}, nil
-	}
-	return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
-		"opening the storage %q: there is no scheme %q here, use file:// or mem://", address, u.Scheme)
 }
 
 // Close frees what the bucket holds.
@@ -96,7 +79,19 @@ func (b *Bucket) Read(ctx context.Context, key string, offset, length int64) (io
 	if offset < 0 {
 		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "reading %s: the offset %d is negative", key, offset)
 	}
-	return b.backend.open(ctx, key, offset, length)
+	return b.backend.open(ctx, key, span{offset: offset, length: length})
+}
+
+// ReadMatching reads like Read, of an object that must still have an ETag;
+// CodeInputChanged if it doesn't, or is gone.
+func (b *Bucket) ReadMatching(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	if offset < 0 {
+		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "reading %s: the offset %d is negative", key, offset)
+	}
+	return b.backend.open(ctx, key, span{offset: offset, length: length, etag: etag})
 }
 
 // ReadAll reads a small object, of at most limit bytes.
@@ -141,20 +136,27 @@ func (b *Bucket) writer(ctx context.Context, key string, exclusive bool) (*Write
 
 // WriteAll writes a small object.
 func (b *Bucket) WriteAll(ctx context.Context, key string, data []byte) error {
-	w, err := b.Write(ctx, key)
-	if err != nil {
-		return err
-	}
-	return w.all(data)
+	return b.all(ctx, key, data, false)
 }
 
 // Create writes a small object that may not exist yet, as CreateWrite does.
 func (b *Bucket) Create(ctx context.Context, key string, data []byte) error {
-	w, err := b.CreateWrite(ctx, key)
-	if err != nil {
-		return err
+	return b.all(ctx, key, data, true)
+}
+
+// maxBusy bounds how often a small write begins anew because of another.
+const maxBusy = 5
+
+func (b *Bucket) all(ctx context.Context, key string, data []byte, exclusive bool) error {
+	for try := 1; ; try++ {
+		w, err := b.writer(ctx, key, exclusive)
+		if err != nil {
+			return err
+		}
+		if err = w.all(data); !errors.Is(err, errBusy) || try == maxBusy {
+			return err
+		}
 	}
-	return w.all(data)
 }
 
 // Stat describes an object; CodeNotFound if there is none.
@@ -194,18 +196,26 @@ func (b *Bucket) DeletePrefix(ctx context.Context, prefix string) error {
 	if prefix == "" {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "deleting objects: an empty prefix would delete all of them")
 	}
-	for {
-		objects, err := b.List(ctx, prefix, "", 1000)
+	for after := ""; ; {
+		objects, err := b.List(ctx, prefix, after, 1000)
 		if err != nil || len(objects) == 0 {
 			return err
 		}
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(deletesAtOnce)
 		for _, object := range objects {
-			if err := b.backend.remove(ctx, object.Key); err != nil {
-				return err
-			}
+			group.Go(func() error { return b.backend.remove(ctx, object.Key) })
 		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		after = objects[len(objects)-1].Key
 	}
 }
+
+// deletesAtOnce bounds the requests of a DeletePrefix: a store far away takes
+// many at once.
+const deletesAtOnce = 16
 
 // Writer writes one object. Exactly one of Close and Abort ends it; Abort
 // after Close does nothing, so that it can be deferred.
@@ -224,7 +234,10 @@ func (w *Writer) Write(p []byte) (int, error) {
 	}
 	n, err := w.sink.Write(p)
 	if err != nil {
-		w.err = storageError("writing", w.key, err)
+		w.err = err
+		if known := new(modelmanager.Error); !errors.As(err, &known) {
+			w.err = storageError("writing", w.key, err)
+		}
 	}
 	return n, w.err
 }
@@ -269,6 +282,10 @@ func storageError(doing, key string, err error) error {
 
 func notFound(key string) error {
 	return modelmanager.Errorf(modelmanager.CodeNotFound, "there is no object %s", key)
+}
+
+func changed(key string) error {
+	return modelmanager.Errorf(modelmanager.CodeInputChanged, "reading %s: it isn't what it was any more", key)
 }
 
 func exists(key string) error {

@@ -1,51 +1,15 @@
 package storage
 
 import (
-	"context"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"modelmanager.dev"
 	"pgregory.net/rapid"
 )
-
-// eachBucket runs a test against every medium.
-func eachBucket(t *testing.T, test func(t *testing.T, b *Bucket)) {
-	for name, address := range map[string]string{"mem": "mem://", "file": "file://" + t.TempDir()} {
-		t.Run(name, func(t *testing.T) {
-			b, err := Open(t.Context(), address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.Close()
-			test(t, b)
-		})
-	}
-}
-
-func content(t *testing.T, b *Bucket, key string) string {
-	t.Helper()
-	data, err := b.ReadAll(t.Context(), key, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func wantCode(t *testing.T, err error, code modelmanager.Code) {
-	t.Helper()
-	if got := modelmanager.CodeOf(err); got != code {
-		t.Errorf("code %q, want %q (%v)", got, code, err)
-	}
-}
 
 func keys(objects []Object) []string {
 	var keys []string
@@ -53,113 +17,6 @@ func keys(objects []Object) []string {
 		keys = append(keys, o.Key)
 	}
 	return keys
-}
-
-func TestObjectsAppearWhole(t *testing.T) {
-	eachBucket(t, func(t *testing.T, b *Bucket) {
-		ctx := t.Context()
-		_, err := b.Stat(ctx, "a/b")
-		wantCode(t, err, modelmanager.CodeNotFound)
-		_, err = b.Read(ctx, "a/b", 0, -1)
-		wantCode(t, err, modelmanager.CodeNotFound)
-
-		w, err := b.Write(ctx, "a/b")
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprint(w, "hello")
-		if objects, _ := b.List(ctx, "", "", 0); len(objects) != 0 {
-			t.Errorf("an unfinished object is listed: %v", objects)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		first, err := b.Stat(ctx, "a/b")
-		if err != nil || first.Size != 5 || first.ETag == "" {
-			t.Fatal(first, err)
-		}
-		aborted, _ := b.Write(ctx, "a/b")
-		fmt.Fprint(aborted, "lost")
-		aborted.Abort()
-		cancelled, cancel := context.WithCancel(ctx)
-		late, _ := b.Write(cancelled, "a/b")
-		fmt.Fprint(late, "lost too")
-		cancel()
-		if late.Close() == nil {
-			t.Error("a write whose context ended succeeded")
-		}
-		if got := content(t, b, "a/b"); got != "hello" {
-			t.Errorf("content %q", got)
-		}
-		if err := b.WriteAll(ctx, "a/b", []byte("again")); err != nil {
-			t.Fatal(err)
-		}
-		second, _ := b.Stat(ctx, "a/b")
-		if first.ETag == second.ETag {
-			t.Error("new content, same ETag")
-		}
-		for _, r := range []struct {
-			offset, length int64
-			want           string
-		}{{0, -1, "again"}, {1, 2, "ga"}, {3, 100, "in"}, {9, 5, ""}, {5, -1, ""}} {
-			body, err := b.Read(ctx, "a/b", r.offset, r.length)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(body)
-			if err != nil || string(got) != r.want {
-				t.Errorf("range %d+%d: %q, %v", r.offset, r.length, got, err)
-			}
-			body.Close()
-		}
-	})
-}
-
-func TestCreateWriteOnce(t *testing.T) {
-	eachBucket(t, func(t *testing.T, b *Bucket) {
-		for round := range 50 {
-			key := fmt.Sprintf("shards/%05d.json", round)
-			var won atomic.Int32
-			var winner atomic.Value
-			var group sync.WaitGroup
-			for i := range 8 {
-				group.Go(func() {
-					value := fmt.Sprint("writer ", i)
-					switch err := b.Create(t.Context(), key, []byte(value)); {
-					case err == nil:
-						won.Add(1)
-						winner.Store(value)
-					case modelmanager.CodeOf(err) != modelmanager.CodeConflict:
-						t.Error(err)
-					}
-				})
-			}
-			group.Wait()
-			if won.Load() != 1 || content(t, b, key) != winner.Load() {
-				t.Fatalf("round %d: %d writers won, content %q", round, won.Load(), content(t, b, key))
-			}
-		}
-	})
-}
-
-func TestDeleteWhileWriting(t *testing.T) {
-	eachBucket(t, func(t *testing.T, b *Bucket) {
-		var group sync.WaitGroup
-		for i := range 4 {
-			group.Go(func() {
-				for range 50 {
-					key := fmt.Sprintf("folder/sub/%d", i)
-					if err := b.WriteAll(t.Context(), key, []byte("x")); err != nil {
-						t.Error(err)
-					}
-					if err := b.Delete(t.Context(), key); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		group.Wait()
-	})
 }
 
 func TestList(t *testing.T) {
@@ -200,36 +57,6 @@ func TestList(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, keys(got)); diff != "" {
 			t.Errorf("prefix %q after %q limit %d of %q:\n%s", prefix, after, limit, written, diff)
-		}
-	})
-}
-
-func TestDeletePrefix(t *testing.T) {
-	eachBucket(t, func(t *testing.T, b *Bucket) {
-		for _, key := range []string{"jobs/a/1", "jobs/a/sub/2", "jobs/ab/3", "other"} {
-			if err := b.WriteAll(t.Context(), key, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := b.DeletePrefix(t.Context(), "jobs/a/"); err != nil {
-			t.Fatal(err)
-		}
-		left, _ := b.List(t.Context(), "", "", 0)
-		if diff := cmp.Diff([]string{"jobs/ab/3", "other"}, keys(left)); diff != "" {
-			t.Error(diff)
-		}
-		wantCode(t, b.DeletePrefix(t.Context(), ""), modelmanager.CodeBadRequest)
-	})
-}
-
-func TestKeys(t *testing.T) {
-	eachBucket(t, func(t *testing.T, b *Bucket) {
-		for _, key := range []string{"", "/", "/a", "a/", "a//b", ".", "..", "../x", "a/../b", "a/./b", `a\b`,
-			"a\x00", "a\nb", "\xff", scratch + "/x", strings.Repeat("a", 2000), strings.Repeat("a", 256)} {
-			_, err := b.Read(t.Context(), key, 0, -1)
-			wantCode(t, err, modelmanager.CodeBadRequest)
-			wantCode(t, b.WriteAll(t.Context(), key, nil), modelmanager.CodeBadRequest)
-			wantCode(t, b.Delete(t.Context(), key), modelmanager.CodeBadRequest)
 		}
 	})
 }

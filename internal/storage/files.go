@@ -41,7 +41,7 @@ func (f *files) root() (*os.Root, error) {
 	return root, nil
 }
 
-func (f *files) open(_ context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+func (f *files) open(_ context.Context, key string, r span) (io.ReadCloser, error) {
 	root, err := f.root()
 	if err != nil {
 		return nil, err
@@ -50,26 +50,33 @@ func (f *files) open(_ context.Context, key string, offset, length int64) (io.Re
 	// Without O_NONBLOCK, opening a named pipe would wait for ever.
 	file, err := root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
+		if r.etag != "" && gone(err) {
+			return nil, changed(key)
+		}
 		return nil, f.fail("reading", key, err)
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fs.ErrNotExist
 	}
-	if err == nil && offset > 0 {
-		_, err = file.Seek(offset, io.SeekStart)
+	if r.etag != "" && (gone(err) || err == nil && etag(info) != r.etag) {
+		_ = file.Close()
+		return nil, changed(key)
+	}
+	if err == nil && r.offset > 0 {
+		_, err = file.Seek(r.offset, io.SeekStart)
 	}
 	if err != nil {
 		_ = file.Close()
 		return nil, f.fail("reading", key, err)
 	}
-	if length < 0 {
+	if r.length < 0 {
 		return file, nil
 	}
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.LimitReader(file, length), file}, nil
+	}{io.LimitReader(file, r.length), file}, nil
 }
 
 func (f *files) stat(_ context.Context, key string) (Attributes, error) {
@@ -165,9 +172,12 @@ func (s *fileSink) commit() error {
 	}
 	err = s.place()
 	for try := 0; gone(err) && try < 100; try++ {
-		// The folder isn't there yet, or its last object was just deleted.
-		if err = s.root.MkdirAll(path.Dir(s.key), 0o750); err == nil {
+		// The folder isn't there yet, or its last object was just deleted; it
+		// may come and go while it is made, which is "file exists" to MkdirAll.
+		if made := s.root.MkdirAll(path.Dir(s.key), 0o750); made == nil {
 			err = s.place()
+		} else if !gone(made) && !errors.Is(made, fs.ErrExist) {
+			err = made
 		}
 	}
 	if s.exclusive || err != nil {
@@ -212,8 +222,8 @@ func (s *fileSink) drop() {
 	_ = s.root.Remove(scratch) // if it is empty
 }
 
-// sweepScratch removes files that writers left when they were killed.
-func (f *files) sweepScratch(before time.Time) error {
+// sweep removes files that writers left when they were killed.
+func (f *files) sweep(_ context.Context, before time.Time) error {
 	root, err := f.root()
 	if err != nil {
 		return err

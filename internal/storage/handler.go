@@ -76,7 +76,7 @@ func get(w http.ResponseWriter, r *http.Request, t target) error {
 	w.Header().Set("ETag", attributes.ETag)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	content := &seeker{ctx: r.Context(), target: t, size: attributes.Size}
+	content := &seeker{ctx: r.Context(), target: t, attributes: attributes}
 	defer content.Close()
 	http.ServeContent(w, r, "", attributes.Modified, content)
 	return nil
@@ -171,11 +171,11 @@ type readerOnly struct{ io.Reader }
 
 // seeker lets http.ServeContent read from wherever it likes.
 type seeker struct {
-	ctx    context.Context
-	target target
-	size   int64
-	offset int64
-	body   io.ReadCloser
+	ctx        context.Context
+	target     target
+	attributes Attributes
+	offset     int64
+	body       io.ReadCloser
 }
 
 // Seek moves to an offset.
@@ -184,7 +184,7 @@ func (s *seeker) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += s.offset
 	case io.SeekEnd:
-		offset += s.size
+		offset += s.attributes.Size
 	}
 	if offset < 0 {
 		return 0, errors.New("seeking before the start")
@@ -199,7 +199,7 @@ func (s *seeker) Seek(offset int64, whence int) (int64, error) {
 // Read reads on from the offset.
 func (s *seeker) Read(p []byte) (int, error) {
 	if s.body == nil {
-		body, err := s.target.bucket.Read(s.ctx, s.target.key, s.offset, -1)
+		body, err := s.target.bucket.ReadMatching(s.ctx, s.target.key, s.attributes.ETag, s.offset, -1)
 		if err != nil {
 			return 0, fmt.Errorf("reading an object for its URL: %w", err)
 		}

@@ -10,6 +10,10 @@ import (
 // scratch is the folder of unfinished files in a bucket of files; no key lies in it.
 const scratch = ".mm-tmp"
 
+// escaped begins what gocloud.dev/blob writes for characters that a medium
+// doesn't take, and reads as those: in a key of ours it would mean another.
+const escaped = "__0x"
+
 const maxKey = 1024 // bytes; what S3 allows, too
 
 // checkKey refuses keys that could mean another object on some medium: only
@@ -25,6 +29,8 @@ func checkKey(key string) error {
 		why = "it is not UTF-8"
 	case strings.ContainsAny(key, "\\\x7f") || strings.IndexFunc(key, func(r rune) bool { return r < ' ' }) >= 0:
 		why = "it has a backslash or a control character"
+	case strings.Contains(key, escaped):
+		why = "it has " + escaped + " in it"
 	default:
 		for i, part := range strings.Split(key, "/") {
 			switch {

@@ -17,16 +17,31 @@ type Locations struct {
 	buckets  []*Bucket
 }
 
-// NewLocations opens prefixes such as file:///data/in/. Each is a folder,
-// whether or not it is written with the last slash.
+// NewLocations opens prefixes such as file:///data/in/ or
+// s3://bucket/in/?region=eu-west-1. Each is a folder, whether or not it is
+// written with the last slash. Parameters, an endpoint above all, are the
+// operator's alone: no URI that Resolve takes has any.
 func NewLocations(ctx context.Context, prefixes []string) (*Locations, error) {
 	l := new(Locations)
-	for _, prefix := range prefixes {
+	stores := make(map[string]string)
+	for _, address := range prefixes {
+		prefix, query, _ := strings.Cut(address, "?")
 		prefix = strings.TrimSuffix(prefix, "/") + "/"
 		if _, err := plainPath(prefix); err != nil {
 			return nil, err
 		}
-		bucket, err := Open(ctx, strings.TrimSuffix(prefix, "/"))
+		// One bucket can't be two stores, as URIs don't say which.
+		scheme, rest, _ := strings.Cut(prefix, "://")
+		name, _, _ := strings.Cut(rest, "/")
+		if other, ok := stores[scheme+"://"+name]; ok && other != query && scheme != "file" {
+			return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
+				"the location %s is given with different parameters: write the same ones for each folder of %s://%s", prefix, scheme, name)
+		}
+		stores[scheme+"://"+name] = query
+		if query != "" {
+			query = "?" + query
+		}
+		bucket, err := open(ctx, strings.TrimSuffix(prefix, "/")+query)
 		if err != nil {
 			return nil, err
 		}
@@ -36,7 +51,7 @@ func NewLocations(ctx context.Context, prefixes []string) (*Locations, error) {
 	return l, nil
 }
 
-// Prefixes lists what is allowed.
+// Prefixes lists what is allowed, without parameters.
 func (l *Locations) Prefixes() []string { return slices.Clone(l.prefixes) }
 
 // Resolve finds an object. What it names need not exist.
@@ -64,6 +79,23 @@ func (l *Locations) Resolve(uri string) (*Bucket, string, error) {
 		return nil, "", l.forbidden(uri)
 	}
 	return l.buckets[best], key, nil
+}
+
+// Covers returns the prefix under which objects of a bucket could be read or
+// written, or which the bucket is a part of; "" if there is none. A server's
+// own bucket must not be covered: there are everybody's objects.
+func (l *Locations) Covers(b *Bucket) string {
+	own, err := plainPath(b.url + "/")
+	if err != nil {
+		return ""
+	}
+	for _, prefix := range l.prefixes {
+		allowed, err := plainPath(prefix)
+		if err == nil && (strings.HasPrefix(own, allowed) || strings.HasPrefix(allowed, own)) {
+			return prefix
+		}
+	}
+	return ""
 }
 
 func (l *Locations) forbidden(uri string) error {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
 	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"modelmanager.dev"
 )
@@ -18,15 +21,32 @@ const UploadsKeptFor = 24 * time.Hour
 // Uploads are files that callers streamed in. An upload is uploads/<id>/data;
 // uploads/<id>/upload.json, written after it, makes it exist, and each object
 // under uploads/<id>/held/ keeps it.
-type Uploads struct{ bucket *Bucket }
+type Uploads struct {
+	bucket *Bucket
+	taking *semaphore.Weighted
+}
+
+// uploadsAtOnce bounds the files that are taken in at a time: of each, some
+// parts are in memory on their way to object storage (see partSize).
+const uploadsAtOnce = 16
 
 // NewUploads keeps uploads in a bucket.
-func NewUploads(bucket *Bucket) *Uploads { return &Uploads{bucket: bucket} }
+func NewUploads(bucket *Bucket) *Uploads {
+	return &Uploads{bucket: bucket, taking: semaphore.NewWeighted(uploadsAtOnce)}
+}
 
 var uploadID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
-// Put streams a file of at most limit bytes (0: any) in.
+// Put streams a file of at most limit bytes (0: any) in; CodeTooManyRequests
+// while as many others are being taken in as there may be.
 func (u *Uploads) Put(ctx context.Context, r io.Reader, limit int64) (modelmanager.Upload, error) {
+	if !u.taking.TryAcquire(1) {
+		err := modelmanager.Errorf(modelmanager.CodeTooManyRequests,
+			"this server is taking in %d files, as many as it does at a time; send yours again in a few seconds", uploadsAtOnce)
+		err.RetryAfter = 5 * time.Second
+		return modelmanager.Upload{}, err
+	}
+	defer u.taking.Release(1)
 	upload := modelmanager.Upload{ID: rand.Text()}
 	w, err := u.bucket.Write(ctx, u.Key(upload.ID))
 	if err != nil {
@@ -113,12 +133,12 @@ func (u *Uploads) Release(ctx context.Context, id, holder string) error {
 // Sweep deletes uploads that have been there since before and that nothing
 // holds, complete or not, and returns how many.
 func (u *Uploads) Sweep(ctx context.Context, before time.Time) (int, error) {
-	u.sweepScratch(before)
+	unfinished := u.bucket.backend.sweep(ctx, before) // failing, it keeps nothing else from being swept
 	deleted, after := 0, "uploads/"
 	for {
 		objects, err := u.bucket.List(ctx, "uploads/", after, 1)
 		if err != nil || len(objects) == 0 {
-			return deleted, err
+			return deleted, errors.Join(unfinished, err)
 		}
 		id, _, _ := strings.Cut(strings.TrimPrefix(objects[0].Key, "uploads/"), "/")
 		after = u.folder(id) + "\U0010ffff"
@@ -155,10 +175,4 @@ func (u *Uploads) sweep(ctx context.Context, id string, before time.Time) (bool,
 		return false, u.record(ctx, upload)
 	}
 	return true, u.bucket.DeletePrefix(ctx, u.folder(id))
-}
-
-func (u *Uploads) sweepScratch(before time.Time) {
-	if f, ok := u.bucket.backend.(*files); ok {
-		_ = f.sweepScratch(before)
-	}
 }
