@@ -25,7 +25,7 @@ func (c *call) awaitReplica(avoid *replica) error {
 		v.waiting.Add(-1)
 		c.g.metrics.overflow.Add(1)
 		return retryLater(modelmanager.CodeTooManyRequests, retryAfter,
-			"%s; %d calls already wait for it, the limit; try again in %s", c.g.progress(v), c.g.limits.Queue, retryAfter)
+			"%s; %d calls already wait for it, the limit; try again in %s", c.g.progress(v.ref), c.g.limits.Queue, retryAfter)
 	}
 	defer v.waiting.Add(-1)
 	c.g.metrics.activations.Add(1)
@@ -58,7 +58,7 @@ func (c *call) awaitReplica(avoid *replica) error {
 		case <-timer.C:
 			return retryLater(modelmanager.CodeUnavailable, retryAfter,
 				"%s; it was not ready within the %s that this call may wait; try again in %s, or wait longer with the header Prefer: wait=N (at most %d)",
-				c.g.progress(v), c.wait, retryAfter, int(c.g.limits.MaxWait/time.Second))
+				c.g.progress(v.ref), c.wait, retryAfter, int(c.g.limits.MaxWait/time.Second))
 		}
 	}
 }
@@ -70,8 +70,13 @@ const (
 )
 
 // progress says what a version that isn't ready is doing.
-func (g *Gateway) progress(v *version) string {
-	stage, reason := g.platform.Stage(v.ref)
+func (g *Gateway) progress(ref platform.Ref) string {
+	return ref.Model + " " + g.doing(ref)
+}
+
+// doing is progress among a model's own versions.
+func (g *Gateway) doing(ref platform.Ref) string {
+	stage, reason := g.platform.Stage(ref)
 	doing := map[agent.Stage]string{
 		agent.StageScheduling: "is waiting for a place to run",
 		agent.StagePulling:    "is fetching what it is made of",
@@ -81,10 +86,13 @@ func (g *Gateway) progress(v *version) string {
 		agent.StageReady:      "is about to answer",
 		agent.StageStopping:   "is stopping",
 	}[stage]
-	if stage == agent.StageFailed {
+	switch {
+	case stage == agent.StageFailed:
 		doing = "can't start: " + reason
+	case reason != "" && reason != platform.StageReason(stage):
+		doing += ": " + reason
 	}
-	return fmt.Sprintf("%s version %d %s", v.ref.Model, v.ref.Version, doing)
+	return fmt.Sprintf("version %d %s", ref.Version, doing)
 }
 
 // ensure asks the platform for a replica, at most once in ensureEvery for all
@@ -140,27 +148,4 @@ func (g *Gateway) warm(v *version) {
 			g.log.Warn("a version that shall take traffic can't be started", "model", v.ref.Model, "version", v.ref.Version, "error", err)
 		}
 	})
-}
-
-// Pending tells of a setting of traffic that isn't in force yet because its
-// versions aren't ready, and why.
-func (g *Gateway) Pending(model string) (wanted modelmanager.Traffic, reason string, ok bool) {
-	found, loaded := g.table.routes.Load(model)
-	if !loaded {
-		return modelmanager.Traffic{}, "", false
-	}
-	r := found.(*route)
-	if r.state.Load() == nil {
-		return modelmanager.Traffic{}, "", false
-	}
-	state := r.settle(g)
-	if state.pending == nil {
-		return modelmanager.Traffic{}, "", false
-	}
-	for _, v := range state.pending.cold {
-		if !v.isReady() {
-			return state.pending.wanted, fmt.Sprintf("%s; version %d goes on answering until then", g.progress(v), state.inForce.Largest()), true
-		}
-	}
-	return state.pending.wanted, "", true
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/activity"
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/gateway/upstream"
 	"modelmanager.dev/internal/problem"
@@ -34,6 +35,8 @@ type call struct {
 	first   []byte             // the first part of the answer, read before anything is passed on
 	whole   bool               // first is all of it
 	status  int                // told to the caller; 0: nothing yet
+
+	predicted, invalid int // rows, as the agent tells
 
 	// What the call leaves to later calls.
 	request                                upstream.Request
@@ -96,7 +99,7 @@ func (c *call) finish(err error) {
 	case err != nil:
 		status = problem.Status(modelmanager.CodeOf(err))
 	}
-	c.version.leave(c.started, status)
+	c.version.leave(c.started, activity.Call{Status: status, Predictions: c.predicted, Invalid: c.invalid})
 }
 
 // Headers that the gateway understands.
@@ -174,6 +177,8 @@ func (c *call) readBody() error {
 			return c.unreadable(err)
 		}
 	}
+	// Read to its end, it costs net/http a look for more unless it is closed.
+	_ = c.r.Body.Close()
 	c.body, c.bodyBuffer = body, body
 	return nil
 }

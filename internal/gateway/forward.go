@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 
 	"modelmanager.dev"
@@ -59,7 +60,7 @@ const (
 // prediction changes nothing, and nothing was passed on yet.
 func (c *call) forward() error {
 	var avoid *replica
-	deaths, refusals := 0, 0
+	deaths, refusals, unheard := 0, 0, 0
 	for {
 		r := c.version.pick(avoid)
 		if r == nil {
@@ -71,6 +72,12 @@ func (c *call) forward() error {
 		}
 		err := c.send(r)
 		switch {
+		case errors.Is(err, syscall.ECONNREFUSED) && c.hasTime():
+			// Nobody listens there, so the call was never heard: a worker's
+			// container starts anew, or its end isn't known yet.
+			if unheard++; unheard > 1 {
+				c.awaitNews() // or replicas that are all gone would be asked in turns, without a pause
+			}
 		case upstream.KindOf(err) == upstream.Dead && deaths < retriesOfDeath:
 			deaths++
 		case err == nil && c.reply.Status == http.StatusServiceUnavailable && refusals < retriesOfRefusal && c.hasTime():
@@ -91,6 +98,17 @@ func (c *call) forward() error {
 
 // hasTime tells whether there is time for one more try.
 func (c *call) hasTime() bool { return time.Until(c.deadline) > newsWait+deadlineGrace }
+
+// awaitNews waits until something is heard of the version's replicas, for a while.
+func (c *call) awaitNews() {
+	timer := time.NewTimer(newsWait)
+	defer timer.Stop()
+	select {
+	case <-c.version.change():
+	case <-timer.C:
+	case <-c.r.Context().Done():
+	}
+}
 
 // elsewhere returns the replica to avoid: the one that failed, unless it is
 // the only one and nothing is heard of its end.
@@ -203,6 +221,10 @@ func (c *call) explain(err error) error {
 func (c *call) deliver() error {
 	reply, header := c.reply, c.w.Header()
 	for _, field := range reply.Fields {
+		if n := c.count(field); n != nil {
+			*n = countOf(field.Value)
+			continue
+		}
 		copyField(header, field)
 	}
 	header["Model-Version"] = c.version.header

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/activity"
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/gateway/upstream"
 	"modelmanager.dev/internal/platform"
@@ -61,6 +62,8 @@ type Config struct {
 	// Workload returns what the platform needs to start a version;
 	// CodeNotFound if there is no such version.
 	Workload func(ctx context.Context, ref platform.Ref) (platform.Workload, error)
+	// Activity counts the calls; nil: a Recorder of the gateway's own.
+	Activity *activity.Recorder
 	Limits   Limits
 	Metrics  prometheus.Registerer // nil: none
 	Logger   *slog.Logger          // nil: slog.Default
@@ -100,13 +103,16 @@ func New(config Config) (*Gateway, error) {
 		workload: config.Workload,
 		limits:   config.Limits.withDefaults(),
 		log:      config.Logger,
-		table:    new(table),
+		table:    &table{recorder: config.Activity},
 		spare:    sync.Pool{New: emptyCall},
 		idle:     make(chan struct{}, 1),
 		synced:   make(chan struct{}),
 	}
 	if g.log == nil {
 		g.log = slog.Default()
+	}
+	if g.table.recorder == nil {
+		g.table.recorder = activity.NewRecorder()
 	}
 	g.ctx, g.end = context.WithCancel(context.Background())
 	g.table.labels = g.limits.Labels

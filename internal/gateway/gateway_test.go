@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,9 +48,8 @@ func TestAnswersThroughTraffic(t *testing.T) {
 		}
 	}
 	w.call("m/versions/3/predict", "").want(t, 200, `"version": 3`)
-	stats := w.gateway.Stats(platform.Ref{Model: "m", Version: 3})
-	if stats.Calls != 4 || stats.Errors != 0 || stats.P99 == 0 {
-		t.Errorf("stats %+v", stats)
+	if calls := w.totals("m", 3).Classes; calls != [6]int64{2: 4} {
+		t.Errorf("calls by class: %v", calls)
 	}
 }
 
@@ -239,17 +239,17 @@ func TestPromoteUnderLoadFailsNothing(t *testing.T) {
 	progress()
 	w.traffic("m", all(2))
 	progress()
-	wanted, reason, pending := w.gateway.Pending("m")
-	if !pending || wanted.Largest() != 2 || !strings.Contains(reason, "version 1 goes on answering") {
-		t.Errorf("pending: %v %v %q", pending, wanted, reason)
+	if pending := w.pending("m"); pending == nil || !slices.Equal(pending.Answering, []modelmanager.Share{all(1)}) ||
+		!strings.Contains(pending.Reason, "version 2 is waiting for a place to run; version 1 goes on answering until then") {
+		t.Errorf("pending: %+v", pending)
 	}
 	if a := w.call("m/predict", ""); a.body != "1" {
 		t.Errorf("version 2 isn't ready, and %q answers", a.body)
 	}
 	w.start("m", 2, says("2"))
 	until(t, "the new version", func() bool { return w.call("m/predict", "").body == "2" })
-	if _, _, pending := w.gateway.Pending("m"); pending {
-		t.Error("still pending")
+	if pending := w.pending("m"); pending != nil {
+		t.Errorf("still pending: %+v", pending)
 	}
 	w.traffic("m", all(1)) // back: it still runs
 	if a := w.call("m/predict", ""); a.body != "1" {
@@ -330,8 +330,8 @@ func TestDeadlineReachesTheAgentAndTheCaller(t *testing.T) {
 	if told.Load() < 500 || told.Load() > 1000 {
 		t.Errorf("the agent was told %d ms", told.Load())
 	}
-	if s := w.gateway.Stats(platform.Ref{Model: "m", Version: 1}); s.Errors != 1 {
-		t.Errorf("%+v", s)
+	if calls := w.totals("m", 1).Classes; calls != [6]int64{5: 1} {
+		t.Errorf("calls by class: %v", calls)
 	}
 }
 

@@ -3,7 +3,9 @@ package gateway
 import (
 	"net/http"
 	"net/textproto"
+	"strconv"
 
+	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/gateway/upstream"
 )
 
@@ -14,6 +16,27 @@ var (
 	typeProblem = []string{"application/problem+json"}[:1:1]
 	typeCSV     = []string{"text/csv"}[:1:1]
 )
+
+// count returns where the count goes that a field of an agent's answer tells;
+// nil for a field that is the caller's.
+func (c *call) count(field upstream.Field) *int {
+	switch string(field.Name) {
+	case agent.HeaderPredicted:
+		return &c.predicted
+	case agent.HeaderInvalid:
+		return &c.invalid
+	}
+	return nil
+}
+
+// countOf reads a count; what is none counts nothing.
+func countOf(value []byte) int {
+	n, err := strconv.Atoi(string(value))
+	if err != nil {
+		return 0
+	}
+	return max(n, 0)
+}
 
 // copyField copies one field of an agent's answer, but for what the server
 // and the gateway say themselves.

@@ -38,18 +38,12 @@ func (g *Gateway) Load() []Load {
 	g.table.eachVersion(func(v *version) {
 		waiting := int(v.waiting.Load())
 		load := Load{Ref: v.ref, InFlight: max(int(v.calls.Load())-waiting, 0), Waiting: waiting, Wanted: wanted[v]}
-		if last := v.lastCall.Load(); v.stats.any() {
+		if last := v.lastCall.Load(); v.counter.Called() {
 			load.LastCall = time.Unix(0, last)
 		}
 		loads = append(loads, load)
 	})
 	return loads
-}
-
-func (s *stats) any() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ring != nil
 }
 
 const maxStatus = 64 << 10

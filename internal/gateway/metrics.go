@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"modelmanager.dev/internal/activity"
 )
 
 // metrics shows the gateway's own counts to Prometheus. They are read when
@@ -60,18 +62,24 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
 	}
 	active := 0
+	m.g.table.mu.Lock() // or a version that is forgotten meanwhile would count nowhere, or twice
+	defer m.g.table.mu.Unlock()
+	rest := m.g.table.rest
 	m.g.table.eachVersion(func(v *version) {
 		active++
 		if !v.labelled {
+			v.counter.AddTo(&rest)
 			return
 		}
 		model, number := v.ref.Model, strconv.Itoa(v.ref.Version)
-		v.stats.collect(m, to, model, number)
+		var own activity.Totals
+		v.counter.AddTo(&own)
+		m.calls(to, &own, model, number)
 		gauge(m.inFlight, float64(v.calls.Load()), model, number)
 		gauge(m.waiting, float64(v.waiting.Load()), model, number)
 		gauge(m.ready, float64(len(*v.ready.Load())), model, number)
 	})
-	m.g.table.rest.collect(m, to, "", "")
+	m.calls(to, &rest, "", "")
 	gauge(m.active, float64(active))
 	count(m.activation, m.activations.Load())
 	count(m.refused, m.overflow.Load())
@@ -84,25 +92,14 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	count(m.shadowCompared, s.different.Load(), "different")
 }
 
-func (s *stats) collect(m *metrics, to chan<- prometheus.Metric, model, version string) {
-	s.mu.Lock()
-	classes, latency, sum := s.classes, s.latency, s.sum
-	s.mu.Unlock()
-	for class, n := range classes {
+func (m *metrics) calls(to chan<- prometheus.Metric, totals *activity.Totals, model, version string) {
+	for class, n := range totals.Classes {
 		if n > 0 {
 			to <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), model, version, strconv.Itoa(class)+className[min(class, 1)])
 		}
 	}
-	buckets := make(map[float64]uint64, latencies-1)
-	var total uint64
-	for bucket, n := range latency {
-		total += uint64(n)
-		if bucket < latencies-1 {
-			buckets[bucketLimit(bucket).Seconds()] = total
-		}
-	}
-	if total > 0 {
-		to <- prometheus.MustNewConstHistogram(m.latency, total, sum.Seconds(), buckets, model, version)
+	if atMost, calls := totals.Histogram(); calls > 0 {
+		to <- prometheus.MustNewConstHistogram(m.latency, calls, totals.Sum.Seconds(), atMost, model, version)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"modelmanager.dev/internal/activity"
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/gateway/upstream"
 )
@@ -89,14 +90,15 @@ func (s *shadows) replay(task replay) {
 		s.dropped.Add(1)
 		return
 	}
-	started, status := time.Now(), 0
-	defer func() { v.leave(started, status) }()
 	r := v.pick(nil)
 	if r == nil {
+		v.drop()
 		s.dropped.Add(1)
 		s.g.warm(v)
 		return
 	}
+	started, seen := time.Now(), activity.Call{}
+	defer func() { v.leave(started, seen) }()
 	r.outstanding.Add(1)
 	defer r.outstanding.Add(-1)
 	wait := s.g.limits.Wait
@@ -110,12 +112,21 @@ func (s *shadows) replay(task replay) {
 		return
 	}
 	defer reply.Close()
+	for _, field := range reply.Fields {
+		switch string(field.Name) {
+		case agent.HeaderPredicted:
+			seen.Predictions = countOf(field.Value)
+		case agent.HeaderInvalid:
+			seen.Invalid = countOf(field.Value)
+		}
+	}
 	answer, err := io.ReadAll(io.LimitReader(reply, s.g.limits.Answer))
 	if err != nil {
 		s.failed.Add(1)
 		return
 	}
-	status = reply.Status
+	status := reply.Status
+	seen.Status = status
 	s.replayed.Add(1)
 	if !task.sampled {
 		return

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/activity"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -20,7 +21,8 @@ type table struct {
 	mu       sync.Mutex // creation and removal
 	labels   int        // versions that may have metrics of their own
 	labelled int
-	rest     stats // of all versions beyond those
+	recorder *activity.Recorder
+	rest     activity.Totals // of the versions that are no longer here
 }
 
 func (t *table) version(ref platform.Ref) *version {
@@ -32,7 +34,7 @@ func (t *table) version(ref platform.Ref) *version {
 	if v, ok := t.versions.Load(ref); ok {
 		return v.(*version)
 	}
-	v := newVersion(ref, &t.rest)
+	v := newVersion(ref, t.recorder.Counter(ref))
 	if t.labelled < t.labels {
 		t.labelled++
 		v.labelled = true
@@ -78,8 +80,8 @@ func (t *table) evict(before time.Time) {
 		t.versions.Delete(v.ref)
 		if v.labelled {
 			t.labelled--
-			v.stats.addTo(&t.rest)
 		}
+		v.counter.MoveTo(&t.rest)
 	})
 }
 
@@ -105,6 +107,7 @@ func (g *Gateway) sweep() {
 		case now := <-tick.C:
 			g.table.eachVersion(func(v *version) { v.closeIdle(now.Add(-connFor)) })
 			g.table.evict(now.Add(-activeFor))
+			g.table.recorder.Sweep(now)
 		}
 	}
 }

@@ -127,23 +127,3 @@ func TestStatus(t *testing.T) {
 		t.Errorf("a replica that is gone: %v", err)
 	}
 }
-
-func TestStatsWindow(t *testing.T) {
-	s, now := new(stats), time.Now()
-	for i := range 100 {
-		status := 200
-		if i%10 == 0 {
-			status = 502
-		}
-		s.record(now.Add(-time.Duration(i)*time.Second), time.Duration(i+1)*time.Millisecond, status)
-	}
-	if got := s.lately(now, 5*time.Minute, now); got.Calls != 100 || got.Errors != 10 || got.P50 < 50*time.Millisecond || got.P50 > 100*time.Millisecond || got.P99 < 99*time.Millisecond {
-		t.Errorf("%+v", got)
-	}
-	if got := s.lately(now, 30*time.Second, now); got.Calls < 20 || got.Calls > 41 {
-		t.Errorf("of 30 s: %+v", got)
-	}
-	if got := s.lately(now.Add(time.Hour), 5*time.Minute, now); got.Calls != 0 {
-		t.Errorf("an hour later: %+v", got)
-	}
-}

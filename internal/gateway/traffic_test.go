@@ -15,7 +15,7 @@ func splitOf(percents ...int) []weight {
 	var split []weight
 	for i, percent := range percents {
 		if percent > 0 {
-			split = append(split, weight{newVersion(platform.Ref{Model: "m", Version: i + 1}, new(stats)), percent})
+			split = append(split, weight{newVersion(platform.Ref{Model: "m", Version: i + 1}, nil), percent})
 		}
 	}
 	return split

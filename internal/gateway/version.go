@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"modelmanager.dev/internal/activity"
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/gateway/upstream"
 	"modelmanager.dev/internal/platform"
@@ -17,13 +18,12 @@ type version struct {
 	ref      platform.Ref
 	header   []string // the value of Model-Version; shared, never changed
 	labelled bool     // has metrics of its own
-	rest     *stats   // where it is counted otherwise
 
 	calls    atomic.Int64 // of this gateway, under way
 	waiting  atomic.Int64 // of those, for a replica
 	lastCall atomic.Int64 // when one began or ended
 	gone     atomic.Bool  // removed from the table
-	stats    stats
+	counter  *activity.Counter
 
 	ready    atomic.Pointer[[]*replica]
 	failed   atomic.Int64 // from when on, as it has replicas and all of them are failed; 0: it isn't
@@ -45,11 +45,11 @@ type replica struct {
 	wasReady    time.Time    // when it was last seen ready; zero: never
 }
 
-func newVersion(ref platform.Ref, rest *stats) *version {
+func newVersion(ref platform.Ref, counter *activity.Counter) *version {
 	v := &version{
 		ref:      ref,
 		header:   []string{strconv.Itoa(ref.Version)}[:1:1],
-		rest:     rest,
+		counter:  counter,
 		replicas: map[string]*replica{},
 		changed:  make(chan struct{}),
 	}
@@ -68,14 +68,18 @@ func (v *version) enter() bool {
 	return true
 }
 
-// leave ends a call that was answered with a status; 0 if with nothing.
-func (v *version) leave(started time.Time, status int) {
+// leave ends a call, and counts it.
+func (v *version) leave(started time.Time, call activity.Call) {
 	now := time.Now()
 	v.lastCall.Store(now.UnixNano())
-	v.stats.record(now, now.Sub(started), status)
-	if !v.labelled {
-		v.rest.record(now, now.Sub(started), status)
-	}
+	call.Took = now.Sub(started)
+	v.counter.Record(now, call)
+	v.calls.Add(-1)
+}
+
+// drop ends a call that never was: a copy that nobody could take.
+func (v *version) drop() {
+	v.lastCall.Store(time.Now().UnixNano())
 	v.calls.Add(-1)
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/activity"
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/spec"
@@ -154,6 +155,23 @@ func (w *world) setTraffic(model string, t modelmanager.Traffic) {
 	w.mu.Unlock()
 	m.History = m.History[:1]
 	tell(m)
+}
+
+// totals is what was counted of a version.
+func (w *world) totals(model string, version int) activity.Totals {
+	var sum activity.Totals
+	w.gateway.table.recorder.Counter(platform.Ref{Model: model, Version: version}).AddTo(&sum)
+	return sum
+}
+
+// pending asks about a model as the registry has it.
+func (w *world) pending(model string) *modelmanager.Pending {
+	w.t.Helper()
+	m, err := registryOf{w}.Get(w.t.Context(), model)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.gateway.Pending(m)
 }
 
 func all(version int) modelmanager.Share { return modelmanager.Share{Version: version, Percent: 100} }

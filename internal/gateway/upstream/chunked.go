@@ -1,6 +1,10 @@
 package upstream
 
-import "bytes"
+import (
+	"bytes"
+
+	"modelmanager.dev/internal/http1"
+)
 
 const (
 	maxChunkLine = 1 << 10 // a chunk's size with its extensions
@@ -44,8 +48,8 @@ func (r *Response) nextChunk() error {
 		return err
 	}
 	size, extension, found := bytes.Cut(line, []byte(";"))
-	n, ok := hexadecimal(size)
-	if !ok || found && !isValue(extension) {
+	n, ok := http1.Hexadecimal(size)
+	if !ok || found && !http1.IsValue(extension) {
 		return broken("the size of a chunk, %q, is malformed", clip(line))
 	}
 	r.left = n
@@ -61,7 +65,7 @@ func (r *Response) nextChunk() error {
 		if len(line) == 0 {
 			return r.finish()
 		}
-		if _, _, ok := headerField(line); !ok {
+		if _, _, ok := http1.HeaderField(line); !ok {
 			return broken("the trailer line %q is malformed", clip(line))
 		}
 	}

@@ -25,16 +25,17 @@ var past = time.Unix(1, 0)
 // conn is one connection with one exchange at a time.
 type conn struct {
 	raw      net.Conn
+	sys      syscall.RawConn // nil: raw isn't the system's
 	pool     *Pool
 	lastUsed time.Time
 	reused   bool
-	probe    func(fd uintptr) bool // made once: a closure would be allocated per use
-	quiet    bool                  // what probe found
-	sys      syscall.RawConn
 
 	in   []byte // in[head:] is scratch of the body; in[r:w] is unread
 	r, w int
 	out  []byte
+	turn turn
+
+	limit time.Time // the deadline that raw has; zero: none
 
 	// Of the exchange under way. Most take less than a few milliseconds, so
 	// the first deadline is a short one, and only past it is the caller's
@@ -54,22 +55,13 @@ func newConn(raw net.Conn, pool *Pool) *conn {
 	if s, ok := raw.(syscall.Conn); ok {
 		c.sys, _ = s.SyscallConn()
 	}
-	c.probe = func(fd uintptr) bool {
-		n, err := syscall.Read(int(fd), c.in[:1])
-		c.quiet = n < 0 && err == syscall.EAGAIN
-		return true
-	}
+	c.turn.step = c.step
 	return c
 }
 
-// alive tells whether a kept connection is open and silent. Bytes that nobody
-// asked for would be taken for the answer to the next request.
-func (c *conn) alive() bool {
-	if c.sys == nil {
-		return true
-	}
-	c.quiet = false
-	return c.sys.Read(c.probe) == nil && c.quiet
+func (c *conn) setLimit(deadline time.Time) {
+	c.limit = deadline
+	_ = c.raw.SetDeadline(deadline)
 }
 
 // exchange sends a request and reads the head of the final answer.
@@ -80,9 +72,18 @@ func (c *conn) exchange(ctx context.Context, request *Request) error {
 	if c.deadline.Before(first) {
 		first = c.deadline
 	}
-	_ = c.raw.SetDeadline(first)
+	c.setLimit(first)
 
-	sent, err := c.send(request)
+	rest := c.compose(request)
+	sent, err := 0, error(nil)
+	if c.sys != nil && len(rest) == 0 {
+		if sent, err = c.takeTurn(); err == nil && c.got {
+			return c.readHead()
+		}
+	}
+	if err == nil {
+		sent, err = c.send(sent, rest)
+	}
 	if err != nil {
 		if sent == 0 || KindOf(err) != Dead {
 			return err
@@ -97,7 +98,9 @@ func (c *conn) exchange(ctx context.Context, request *Request) error {
 	return c.readHead()
 }
 
-func (c *conn) send(request *Request) (int, error) {
+// compose puts the request into the buffer for sending, and returns what of a
+// long body is to be sent after it.
+func (c *conn) compose(request *Request) (rest []byte) {
 	out := append(c.out[:0], request.Method...)
 	out = append(out, ' ')
 	out = append(out, request.Path...)
@@ -109,17 +112,23 @@ func (c *conn) send(request *Request) (int, error) {
 		out = append(out, "\r\n"...)
 	}
 	out = append(out, "\r\n"...)
-	rest := request.Body
+	rest = request.Body
 	if len(rest) <= joinBody {
 		out = append(out, rest...)
 		rest = nil
 	}
 	c.out = out
-	sent, err := c.write(out)
+	return rest
+}
+
+// send sends what is composed, from a byte on, and the rest of a long body.
+func (c *conn) send(from int, rest []byte) (int, error) {
+	n, err := c.write(c.out[from:])
+	sent := from + n
 	if err != nil || len(rest) == 0 {
 		return sent, err
 	}
-	n, err := c.write(rest)
+	n, err = c.write(rest)
 	return sent + n, err
 }
 
@@ -158,7 +167,7 @@ func (c *conn) patient(err error) bool {
 		return false
 	}
 	c.watching = true
-	_ = c.raw.SetDeadline(c.deadline)
+	c.setLimit(c.deadline)
 	raw := c.raw
 	c.stop = context.AfterFunc(c.ctx, func() { _ = raw.SetDeadline(past) })
 	return true

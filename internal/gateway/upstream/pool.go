@@ -66,13 +66,15 @@ type Request struct {
 // is replaced by a new one, once: to a peer that closed it while idle, the
 // request was never given. Errors are of type *Failure.
 func (p *Pool) Do(ctx context.Context, request *Request) (*Response, error) {
-	c := p.take()
-	if c != nil {
+	for c := p.take(); c != nil; c = p.take() {
 		err := c.exchange(ctx, request)
 		if err == nil {
 			return &c.response, nil
 		}
 		c.discard()
+		if err == errNotSilent {
+			continue
+		}
 		if !c.stale(err) {
 			return nil, err
 		}
@@ -110,19 +112,9 @@ func (p *Pool) dial(ctx context.Context, deadline time.Time) (*conn, error) {
 	return newConn(raw, p), nil
 }
 
-// take removes the most recently used connection that is still good, or
-// returns nil.
+// take removes the most recently used connection, or returns nil. Whether it is
+// still good shows when it is used.
 func (p *Pool) take() *conn {
-	for {
-		c := p.pop()
-		if c == nil || c.alive() {
-			return c
-		}
-		_ = c.raw.Close()
-	}
-}
-
-func (p *Pool) pop() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.idle) - 1

@@ -3,6 +3,8 @@ package upstream
 import (
 	"bytes"
 	"io"
+
+	"modelmanager.dev/internal/http1"
 )
 
 var crlfcrlf = []byte("\r\n\r\n")
@@ -55,13 +57,13 @@ func (r *Response) parse(head []byte) error {
 	chunked := false
 	for len(rest) > len(crlf) {
 		line, rest, _ = bytes.Cut(rest, crlf)
-		name, value, ok := headerField(line)
+		name, value, ok := http1.HeaderField(line)
 		if !ok {
 			return broken("the header line %q is malformed", clip(line))
 		}
 		switch framingField(name) {
 		case contentLength:
-			n, ok := decimal(value)
+			n, ok := http1.Decimal(value)
 			if !ok || r.Length >= 0 {
 				return broken("the Content-Length %q is malformed or given twice", clip(value))
 			}
@@ -72,7 +74,7 @@ func (r *Response) parse(head []byte) error {
 			}
 			chunked = true
 		case connection:
-			if hasToken(value, "close") {
+			if http1.HasToken(value, "close") {
 				last = true
 			}
 		case hopByHop:

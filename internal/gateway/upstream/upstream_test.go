@@ -323,6 +323,23 @@ func TestKeptConnectionDiesUnderTheNextRequest(t *testing.T) {
 	}
 }
 
+// A connection outlives the deadline of the exchange that it was made for.
+func TestKeptBeyondADeadline(t *testing.T) {
+	p := newPeer(t, Limits{}, answers("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain"))
+	const limit = 50 * time.Millisecond
+	passed, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	for range 2 {
+		if _, body, err := p.do(limit); body != "again" || err != nil {
+			t.Fatal(body, err)
+		}
+		<-passed.Done()
+	}
+	if n := p.accepted.Load(); n != 1 {
+		t.Errorf("%d connections for two requests", n)
+	}
+}
+
 // An answer that nobody asked for must never be taken for the next one.
 func TestUnaskedAnswer(t *testing.T) {
 	read, sent := make(chan struct{}), make(chan struct{})
