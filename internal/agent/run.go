@@ -21,7 +21,9 @@ import (
 // ExitModelFault, ExitStorageFault, or 1 for anything else.
 type TaskFunc func(ctx context.Context, config Config, predictor func(context.Context) (worker.Predictor, error)) (exitCode int, err error)
 
-// ReadConfig reads the file that a platform wrote.
+// ReadConfig reads the file that a platform wrote. What may not be in a file
+// that the worker could read, or differs between agents that share one, comes
+// from variables: see VariableKey and those after it.
 func ReadConfig(path string) (Config, error) {
 	var config Config
 	data, err := os.ReadFile(path)
@@ -29,6 +31,9 @@ func ReadConfig(path string) (Config, error) {
 		return config, fmt.Errorf("reading the agent's configuration: %w", err)
 	}
 	if err := json.Unmarshal(data, &config); err != nil {
+		return config, fmt.Errorf("reading the agent's configuration %s: %w", path, err)
+	}
+	if err := config.complete(os.Getenv); err != nil {
 		return config, fmt.Errorf("reading the agent's configuration %s: %w", path, err)
 	}
 	return config, nil
@@ -101,6 +106,7 @@ func workerOptions(config Config, logger *slog.Logger) (worker.Options, error) {
 		RunDir:      config.RunDir,
 		Environment: config.Environment,
 		Zygote:      config.Zygote,
+		Output:      config.Output,
 		Logger:      logger,
 	}, nil
 }

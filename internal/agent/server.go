@@ -66,6 +66,9 @@ func serveRequests(ctx context.Context, config Config, options worker.Options) e
 			Queue:         r.queue,
 			Invalid:       r.supervisor.Invalid,
 			TimeoutHeader: HeaderTimeout,
+
+			PredictedHeader: HeaderPredicted,
+			InvalidHeader:   HeaderInvalid,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       5 * time.Minute,

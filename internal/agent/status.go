@@ -14,6 +14,13 @@ const (
 // milliseconds; an agent gives up, and says 504, when it has passed.
 const HeaderTimeout = "Mm-Timeout-Ms"
 
+// Headers of an agent's answer, for its gateway alone: how many rows the model
+// predicted, and how many of those predictions broke what it declares, if any.
+const (
+	HeaderPredicted = "Mm-Predicted"
+	HeaderInvalid   = "Mm-Invalid"
+)
+
 // Stage is how far a replica has come. The first three come from the platform,
 // the others from the agent itself.
 type Stage string

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -24,6 +23,8 @@ type pythonBuild struct {
 	dir           string
 	progress      func(string)
 
+	fetch bool // the packages are only fetched, not installed
+
 	names []string // packages asked for
 	got   map[string]bool
 	last  []string // the last lines of output
@@ -34,19 +35,10 @@ func (b *pythonBuild) run(ctx context.Context) error {
 	uv, _ := b.manager.lookPath("uv") // "" if there is none
 	requirementsFile := b.lock
 	if b.lock == "uv.lock" {
-		if uv == "" {
-			return unavailable("the model has a uv.lock, and this machine has no uv; install it (pip install uv), or put a requirements.txt into the folder (uv export -o requirements.txt)")
-		}
 		requirementsFile = filepath.Join(b.dir, "requirements.txt")
-		b.progress("reading uv.lock")
-		if err := b.command(ctx, uv, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--format", "requirements-txt", "--output-file", requirementsFile); err != nil {
-			return fmt.Errorf("reading uv.lock: %w", b.explain(err))
+		if err := b.exportUV(ctx, requirementsFile); err != nil {
+			return err
 		}
-		text, err := os.ReadFile(requirementsFile)
-		if err != nil {
-			return fmt.Errorf("reading what uv made of uv.lock: %w", err)
-		}
-		b.content = string(text)
 	}
 	b.names = packageNames(b.content)
 	b.progress("making a Python environment")
@@ -85,6 +77,13 @@ func (b *pythonBuild) venv(ctx context.Context, uv string) (install []string, er
 		return nil, unavailable("making a Python environment with %s failed: %s; on Debian, install python3-venv", b.interpreter, b.lastLine(err))
 	}
 	return install, nil
+}
+
+func (b *pythonBuild) verb() string {
+	if b.fetch {
+		return "fetching"
+	}
+	return "installing"
 }
 
 func (b *pythonBuild) count() string {
@@ -157,7 +156,7 @@ func (b *pythonBuild) line(text string) {
 	for _, wanted := range b.names {
 		if wanted == name && !b.got[name] {
 			b.got[name] = true
-			b.progress(fmt.Sprintf("installing %s: %s (%d of %d)", b.count(), match[1], len(b.got), len(b.names)))
+			b.progress(fmt.Sprintf("%s %s: %s (%d of %d)", b.verb(), b.count(), match[1], len(b.got), len(b.names)))
 		}
 	}
 }
@@ -213,6 +212,9 @@ func (b *pythonBuild) explain(err error) error {
 			where = fmt.Sprintf("%s line %d", b.lock, number)
 		}
 		found := versionsIn(whole)
+		if b.fetch {
+			return unavailable("%s: there is no wheel of %s for that%s; what has none would have to be built, which takes an image of your own (build.dockerfile, or build.image)", where, wanted, found)
+		}
 		return unavailable("%s: there is no %s that fits this Python and this machine%s", where, wanted, found)
 	}
 	return unavailable("installing the packages of %s failed: %s", b.lock, b.lastLine(err))

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 )
 
@@ -50,28 +49,16 @@ func (m *Manager) planPython(ctx context.Context, need Need) (*plan, error) {
 		return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
 	}
 	p := &plan{name: need.Spec.Name, environment: Environment{Python: interpreter.path}}
-	name, content := findLock(need.Dir)
-	if name == "" || name != "uv.lock" && len(requirements(content)) == 0 {
-		return p, nil
+	lock, err := m.PythonLock(need)
+	if err != nil || lock == nil {
+		return p, err
 	}
-	included, err := includes(need.Dir, content)
-	if err != nil {
-		return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
-	}
-	p.inputs = append([]string{"python", name, normalise(content), interpreter.identity, runtime.GOOS + "/" + runtime.GOARCH}, included...)
-	if slices.ContainsFunc(append([]string{content}, included...), installsFolder) {
-		// What is installed from the folder itself is part of the lock, in effect.
-		digest, err := folderDigest(need.Dir)
-		if err != nil {
-			return nil, fmt.Errorf("preparing %s: %w", need.Spec.Name, err)
-		}
-		p.inputs = append(p.inputs, digest)
-	}
+	p.inputs = append([]string{interpreter.identity, runtime.GOOS + "/" + runtime.GOARCH}, lock.Inputs...)
 	dir := m.path(p.hash())
 	p.environment.Python = filepath.Join(dir, "bin", "python")
 	p.environment.Env = []string{"VIRTUAL_ENV=" + dir}
 	p.build = func(ctx context.Context, dir string, progress func(string)) error {
-		b := &pythonBuild{manager: m, interpreter: interpreter.path, model: need.Dir, lock: name, content: content, dir: dir, progress: progress}
+		b := &pythonBuild{manager: m, interpreter: interpreter.path, model: need.Dir, lock: lock.name, content: lock.content, dir: dir, progress: progress}
 		return b.run(ctx)
 	}
 	return p, nil

@@ -30,7 +30,7 @@ func csvInput() modelmanager.JobInput {
 // answerCSV answers a CSV, header and rows, with the same rows and their
 // predictions as further columns. With ?on_error=partial a last column,
 // _error, says why a row has none; ?prefix= goes before predictions' names.
-func (h *Handler) answerCSV(ctx context.Context, r *http.Request, body []byte, answer *bytes.Buffer) error {
+func (h *Handler) answerCSV(ctx context.Context, r *http.Request, body []byte, answer *bytes.Buffer, t *tally) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "the query %q can't be read: %w", r.URL.RawQuery, err)
@@ -75,13 +75,13 @@ func (h *Handler) answerCSV(ctx context.Context, r *http.Request, body []byte, a
 		return modelmanager.Errorf(modelmanager.CodeTooLarge,
 			"the request has more than %d rows, the limit of one call: send several calls, or submit a job", MaxRows)
 	}
-	if err := h.predictBatch(ctx, batch, writer, partial); err != nil {
+	if err := h.predictBatch(ctx, batch, writer, partial, t); err != nil {
 		return err
 	}
 	return writer.Close()
 }
 
-func (h *Handler) predictBatch(ctx context.Context, batch *dataset.Batch, writer *dataset.Writer, partial bool) error {
+func (h *Handler) predictBatch(ctx context.Context, batch *dataset.Batch, writer *dataset.Writer, partial bool, t *tally) error {
 	if len(batch.Rejected) > 0 && !partial {
 		rejected := make([]modelmanager.RowError, len(batch.Rejected))
 		for i, row := range batch.Rejected {
@@ -90,6 +90,7 @@ func (h *Handler) predictBatch(ctx context.Context, batch *dataset.Batch, writer
 		return rowsError(modelmanager.CodeInvalidRows, "there are invalid features in", rejected, batch.Rows)
 	}
 	o, err := h.predict(ctx, batch.Record, partial)
+	t.add(o)
 	if err != nil {
 		return atFileRows(err, batch)
 	}

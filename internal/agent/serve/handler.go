@@ -37,6 +37,9 @@ type Handler struct {
 	Invalid func(error)
 	// TimeoutHeader brings what is left of the deadline, in milliseconds.
 	TimeoutHeader string
+	// PredictedHeader and InvalidHeader tell, of each answer, how many rows were
+	// predicted, and how many of the predictions are invalid, if any; "": untold.
+	PredictedHeader, InvalidHeader string
 
 	buffers sync.Pool // of *bytes.Buffer
 }
@@ -62,7 +65,9 @@ func (h *Handler) release(b *bytes.Buffer) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := h.buffer()
 	defer h.release(answer)
-	contentType, err := h.answer(r, answer)
+	var t tally
+	contentType, err := h.answer(r, answer, &t)
+	h.tell(w.Header(), t)
 	if err != nil {
 		problem.Write(w, err)
 		return
@@ -75,6 +80,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(answer.Bytes())
 }
 
+// tally counts a call's predictions.
+type tally struct{ predicted, invalid int }
+
+func (t *tally) add(o outcome) {
+	t.predicted += o.predicted
+	t.invalid += o.invalid
+}
+
+// tell tells the gateway.
+func (h *Handler) tell(header http.Header, t tally) {
+	if h.PredictedHeader != "" && t.predicted > 0 {
+		header[h.PredictedHeader] = []string{strconv.Itoa(t.predicted)}
+	}
+	if h.InvalidHeader != "" && t.invalid > 0 {
+		header[h.InvalidHeader] = []string{strconv.Itoa(t.invalid)}
+	}
+}
+
 var (
 	typeJSON = []string{"application/json"}
 	typeCSV  = []string{"text/csv; charset=utf-8"}
@@ -82,7 +105,7 @@ var (
 
 // answer writes the whole answer, so that what goes wrong is a problem with a
 // status of its own.
-func (h *Handler) answer(r *http.Request, answer *bytes.Buffer) (contentType []string, err error) {
+func (h *Handler) answer(r *http.Request, answer *bytes.Buffer, t *tally) (contentType []string, err error) {
 	if r.Method != http.MethodPost {
 		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "predictions are asked for with POST, not %s", r.Method)
 	}
@@ -101,9 +124,9 @@ func (h *Handler) answer(r *http.Request, answer *bytes.Buffer) (contentType []s
 		return nil, err
 	}
 	if csv {
-		return typeCSV, h.answerCSV(ctx, r, body.Bytes(), answer)
+		return typeCSV, h.answerCSV(ctx, r, body.Bytes(), answer, t)
 	}
-	return typeJSON, h.answerJSON(ctx, body.Bytes(), answer)
+	return typeJSON, h.answerJSON(ctx, body.Bytes(), answer, t)
 }
 
 func isCSV(contentType string) (bool, error) {
@@ -167,12 +190,13 @@ func tooLarge() error {
 		"the request has more than %d MiB, the limit of one call: send several calls, or submit a job", MaxBytes>>20)
 }
 
-func (h *Handler) answerJSON(ctx context.Context, body []byte, answer *bytes.Buffer) error {
+func (h *Handler) answerJSON(ctx context.Context, body []byte, answer *bytes.Buffer, t *tally) error {
 	request, err := h.Features.DecodeRequest(body, MaxRows)
 	if err != nil {
 		return err
 	}
 	o, err := h.predict(ctx, request.Record, request.OnError == dataset.OnErrorPartial)
+	t.add(o)
 	if err != nil {
 		return atRows(err, request.Accepted)
 	}

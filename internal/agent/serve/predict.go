@@ -20,6 +20,9 @@ const maxListed = 1000
 type outcome struct {
 	record arrow.RecordBatch
 	errors []modelmanager.RowError
+	// Of an answer that was refused, too: rows that the model predicted, and
+	// those of them whose predictions are invalid.
+	predicted, invalid int
 }
 
 // predict asks for rows, and checks the answer. Unless partial, one row
@@ -30,26 +33,42 @@ func (h *Handler) predict(ctx context.Context, rows arrow.RecordBatch, partial b
 		return outcome{record: empty(h.Predictions.Arrow())}, nil
 	}
 	answer, err := h.Queue.Predict(ctx, rows)
+	if modelmanager.CodeOf(err) == modelmanager.CodeInvalidPredictions {
+		return outcome{predicted: n, invalid: n}, err
+	}
 	if err != nil {
 		return outcome{}, err
 	}
 	record, invalid, err := h.Predictions.CheckPredictions(answer.Record, n)
 	if err != nil {
 		h.invalid(err)
-		return outcome{}, err
+		return outcome{predicted: n, invalid: n}, err
 	}
 	refused := answer.Errors
 	invalid = slices.DeleteFunc(invalid, func(e modelmanager.RowError) bool { return names(refused, e.Row) })
 	if len(invalid) > 0 {
 		h.invalid(rowsError(modelmanager.CodeInvalidPredictions, "the model's predictions are invalid for", invalid, n))
 	}
+	o := outcome{predicted: n, invalid: rowsOf(invalid)}
 	if !partial && len(refused) > 0 {
-		return outcome{}, rowsError(modelmanager.CodeInvalidRows, "the model refused", refused, n)
+		return o, rowsError(modelmanager.CodeInvalidRows, "the model refused", refused, n)
 	}
 	if !partial && len(invalid) > 0 {
-		return outcome{}, rowsError(modelmanager.CodeInvalidPredictions, "the model's predictions are invalid for", invalid, n)
+		return o, rowsError(modelmanager.CodeInvalidPredictions, "the model's predictions are invalid for", invalid, n)
 	}
-	return outcome{record, slices.Concat(refused, invalid)}, nil
+	o.record, o.errors = record, slices.Concat(refused, invalid)
+	return o, nil
+}
+
+// rowsOf counts the rows that errors name, those of a row one after the other.
+func rowsOf(errors []modelmanager.RowError) int {
+	count, last := 0, int64(-1)
+	for _, row := range errors {
+		if row.Row != last {
+			count, last = count+1, row.Row
+		}
+	}
+	return count
 }
 
 func (h *Handler) invalid(err error) {
@@ -63,13 +82,6 @@ func names(errors []modelmanager.RowError, row int64) bool {
 }
 
 func rowsError(code modelmanager.Code, what string, rows []modelmanager.RowError, n int) error {
-	count := 0
-	last := int64(-1)
-	for _, row := range rows {
-		if row.Row != last {
-			count, last = count+1, row.Row
-		}
-	}
 	first := rows[0]
 	message := first.Message
 	if first.Feature != "" {
@@ -77,7 +89,7 @@ func rowsError(code modelmanager.Code, what string, rows []modelmanager.RowError
 	}
 	return &modelmanager.Error{
 		Code:   code,
-		Detail: fmt.Sprintf("%s %d of %d rows; row %d: %s", what, count, n, first.Row, message),
+		Detail: fmt.Sprintf("%s %d of %d rows; row %d: %s", what, rowsOf(rows), n, first.Row, message),
 		Rows:   rows[:min(len(rows), maxListed)],
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -30,6 +30,7 @@ type client struct {
 	http     *http.Client
 	task     agent.Task
 	patience time.Duration
+	store    *store
 }
 
 func newClient(task agent.Task) *client {
@@ -38,10 +39,13 @@ func newClient(task agent.Task) *client {
 	transport.DisableCompression = true
 	transport.Proxy = nil // the server is reached as its address says
 	transport.WriteBufferSize, transport.ReadBufferSize = 64<<10, 64<<10
-	return &client{http: &http.Client{Transport: transport}, task: task, patience: patience}
+	return &client{http: &http.Client{Transport: transport}, task: task, patience: patience, store: newStore()}
 }
 
-func (c *client) close() { c.http.CloseIdleConnections() }
+func (c *client) close() {
+	c.http.CloseIdleConnections()
+	c.store.transport.CloseIdleConnections()
+}
 
 // post calls an endpoint of the task, again and again while the server can't
 // be reached or is unwell.
@@ -67,8 +71,8 @@ func (c *client) post(ctx context.Context, path string, body, into any) error {
 }
 
 func (c *client) once(ctx context.Context, path string, data []byte, into any) error {
-	url := c.task.Server + TaskPath(c.task.Job, c.task.Step, c.task.Index) + "/attempts" + path
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))
+	address := c.task.Server + TaskPath(c.task.Job, c.task.Step, c.task.Index) + "/attempts" + path
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
@@ -88,10 +92,15 @@ func (c *client) once(ctx context.Context, path string, data []byte, into any) e
 	return nil
 }
 
-// unreachable is what a broken connection means.
+// unreachable is what a broken connection means. It doesn't tell the address,
+// in which there may be a signature.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	var of *url.Error
+	if errors.As(err, &of) {
+		err = of.Err
 	}
 	return modelmanager.Errorf(modelmanager.CodeUnavailable, "calling the server: %w", err)
 }
@@ -144,16 +153,25 @@ func (s *session) call(ctx context.Context, what string, body, into any) error {
 
 // url returns one of the attempt's URLs, renewed if need be.
 func (s *session) url(ctx context.Context, pick func(*URLs) string) (string, error) {
+	urls, err := s.fresh(ctx)
+	if err != nil {
+		return "", err
+	}
+	return s.task.Server + pick(&urls), nil
+}
+
+// fresh returns the attempt's URLs, renewed if need be.
+func (s *session) fresh(ctx context.Context) (URLs, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Until(s.urls.Until) < renewBefore {
 		var fresh URLs
 		if err := s.call(ctx, "renew", struct{}{}, &fresh); err != nil {
-			return "", err
+			return URLs{}, err
 		}
 		s.urls = fresh
 	}
-	return s.task.Server + pick(&s.urls), nil
+	return s.urls, nil
 }
 
 // reading returns a client whose requests, whatever their address, go to one
@@ -162,20 +180,33 @@ func (s *session) reading(pick func(*URLs) string) *http.Client {
 	return &http.Client{Transport: &signed{session: s, pick: pick}}
 }
 
+// readingInput is reading of the input, at the store itself if that can be.
+func (s *session) readingInput() *http.Client {
+	return &http.Client{Transport: &signed{session: s, pick: pickInput, direct: true}}
+}
+
+func pickInput(u *URLs) string { return u.Input }
+
 type signed struct {
 	session *session
 	pick    func(*URLs) string
+	direct  bool
 }
 
 // RoundTrip sends a request to the signed URL.
 func (t *signed) RoundTrip(request *http.Request) (*http.Response, error) {
-	address, err := t.session.url(request.Context(), t.pick)
+	urls, err := t.session.fresh(request.Context())
 	if err != nil {
 		return nil, err
 	}
-	to, err := request.URL.Parse(address)
+	if t.direct {
+		if response := t.session.store.get(request, urls.Direct, t.session.assignment.ETag); response != nil {
+			return response, nil
+		}
+	}
+	to, err := request.URL.Parse(t.session.task.Server + t.pick(&urls))
 	if err != nil {
-		return nil, fmt.Errorf("the server gave an address that can't be read: %w", err)
+		return nil, errors.New("the server gave an address that can't be read")
 	}
 	clone := request.Clone(request.Context())
 	clone.URL, clone.Host = to, ""

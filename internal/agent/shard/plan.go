@@ -29,6 +29,7 @@ type PlanOptions struct {
 	Input  modelmanager.JobInput
 	Output modelmanager.JobOutput
 	Spec   *spec.Spec
+	SHA256 string // of the input, in hexadecimal, if it is known: it isn't read for it
 	Piece  func(ctx context.Context, index int) (Piece, error)
 }
 
@@ -68,7 +69,9 @@ func MakePlan(ctx context.Context, src dataset.Source, options PlanOptions) (*Pl
 		// One shard without rows writes an output without rows, header and all.
 		plan.Shards = append(plan.Shards, Shard{Slice: dataset.Whole()})
 	}
-	plan.SHA256, err = digest(ctx, src)
+	if plan.SHA256 = options.SHA256; plan.SHA256 == "" {
+		plan.SHA256, err = digest(ctx, src)
+	}
 	return plan, err
 }
 

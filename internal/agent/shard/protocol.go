@@ -15,6 +15,7 @@ import (
 //	POST {task}/attempts                     → Assignment; 409: there is nothing left to do
 //	POST {task}/attempts/{attempt}/renew     → URLs
 //	POST {task}/attempts/{attempt}/pieces/N  → {"url"}, where the plan step puts piece N
+//	POST {task}/attempts/{attempt}/store     Parcel → Direct, where to put it; of the shards step
 //	POST {task}/attempts/{attempt}/progress  Progress → Order
 //	POST {task}/attempts/{attempt}/plan      Plan → Verdict; of the plan step
 //	POST {task}/attempts/{attempt}/commit    Commit → Verdict; of the shards step
@@ -52,6 +53,11 @@ type URLs struct {
 	Rejected  string    `json:"rejected,omitempty"`
 	Logs      string    `json:"logs,omitempty"`
 	SearchPut string    `json:"search_put,omitempty"` // PUT; the same object
+
+	// Direct reads the input at the store itself, until the same time. Store
+	// tells that Parcels can be stored there.
+	Direct *Direct `json:"direct,omitempty"`
+	Store  bool    `json:"store,omitempty"`
 }
 
 // Shard is one part of a plan.
@@ -77,7 +83,8 @@ type Plan struct {
 
 // Progress counts what an attempt has done so far.
 type Progress struct {
-	Rows modelmanager.JobRows `json:"rows"`
+	Rows       modelmanager.JobRows `json:"rows"`
+	CPUSeconds float64              `json:"cpu_seconds,omitempty"` // of the agent and its worker so far
 }
 
 // Order is the answer to a Progress: Stop asks for what there is to be
@@ -103,6 +110,8 @@ type Commit struct {
 	Stopped  bool                 `json:"stopped,omitempty"`  // on an Order, before the slice's end
 	LastRow  int64                `json:"last_row,omitempty"` // of a stopped shard
 	Header   int64                `json:"header,omitempty"`   // bytes of the part's header, if it is a text
+
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"` // of the agent and its worker
 }
 
 // Verdict answers a commit. Of a shard's attempts one is accepted; the others'

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"modelmanager.dev"
@@ -88,6 +89,18 @@ type task struct {
 	client *client
 	start  func(ctx context.Context) (worker.Predictor, error)
 	worker worker.Predictor
+	meter  atomic.Pointer[meter] // of worker, if it has one
+}
+
+// meter is a Predictor that knows the processor time it has taken.
+type meter interface{ CPU() time.Duration }
+
+// cpuSeconds is what the task has cost so far; 0 before the worker is there.
+func (t *task) cpuSeconds() float64 {
+	if m := t.meter.Load(); m != nil {
+		return (*m).CPU().Seconds()
+	}
+	return 0
 }
 
 // predictor starts the worker, unless it has been.
@@ -104,6 +117,9 @@ func (t *task) predictor(ctx context.Context) (worker.Predictor, error) {
 		return nil, err
 	}
 	t.worker = p
+	if m, ok := p.(meter); ok {
+		t.meter.Store(&m)
+	}
 	return p, nil
 }
 
@@ -141,18 +157,18 @@ func (t *task) attempt(ctx context.Context) error {
 	return err
 }
 
-// source opens what one of the attempt's URLs reads.
-func (s *session) source(ctx context.Context, pick func(*URLs) string) (*dataset.HTTPSource, error) {
+// source opens the input, or the piece of it that is the shard's.
+func (s *session) source(ctx context.Context) (*dataset.HTTPSource, error) {
 	name := s.assignment.Input.Name
 	if name == "" {
 		name = "input"
 	}
-	return dataset.NewHTTPSource(ctx, s.reading(pick), s.task.Server+"/"+url.PathEscape(name))
+	return dataset.NewHTTPSource(ctx, s.readingInput(), s.task.Server+"/"+url.PathEscape(name))
 }
 
 // input opens the job's input, which must be what it was when the job was accepted.
-func (s *session) input(ctx context.Context, pick func(*URLs) string) (*dataset.HTTPSource, error) {
-	src, err := s.source(ctx, pick)
+func (s *session) input(ctx context.Context) (*dataset.HTTPSource, error) {
+	src, err := s.source(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +181,7 @@ func (s *session) input(ctx context.Context, pick func(*URLs) string) (*dataset.
 
 // plan runs the plan step.
 func (t *task) plan(ctx context.Context, s *session) error {
-	src, err := s.input(ctx, func(u *URLs) string { return u.Input })
+	src, err := s.input(ctx)
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,8 @@ type run struct {
 	started     time.Time
 
 	reader   *dataset.Reader
-	part     *upload
-	rejected *upload
+	part     *parcel
+	rejected *parcel
 	writer   *dataset.Writer
 	header   int64
 
@@ -63,6 +63,9 @@ func (c *counts) get() modelmanager.JobRows {
 	return c.rows
 }
 
+// lastWords bounds the sending of a failed attempt's logs.
+const lastWords = 5 * time.Second
+
 // shard runs one shard and commits it.
 func (t *task) shard(ctx context.Context, s *session) error {
 	// What ends the attempt ends its transfers, the progress and the saver.
@@ -79,7 +82,10 @@ func (t *task) shard(ctx context.Context, s *session) error {
 	background.Go(func() { r.report(ctx) })
 	background.Go(func() { r.saver.run(ctx) })
 	if err := r.stream(ctx); err != nil {
-		r.sendLogs(ctx)
+		// Whoever ends the attempt gives it a moment, which is for its logs.
+		last, done := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer done()
+		r.sendLogs(last)
 		return err
 	}
 	return r.commit(ctx)
@@ -114,10 +120,10 @@ func (r *run) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.part, err = r.begin(ctx, func(u *URLs) string { return u.Part }); err != nil {
+	if r.part, err = r.newParcel(ctx, "part", func(u *URLs) string { return u.Part }); err != nil {
 		return err
 	}
-	if r.rejected, err = r.begin(ctx, func(u *URLs) string { return u.Rejected }); err != nil {
+	if r.rejected, err = r.newParcel(ctx, "rejected", func(u *URLs) string { return u.Rejected }); err != nil {
 		return err
 	}
 	options := dataset.WriterOptions{
@@ -149,12 +155,11 @@ func headerSize(options dataset.WriterOptions) (int64, error) {
 // shardSource opens the shard's rows: a slice of the input, or its own piece.
 func (r *run) shardSource(ctx context.Context) (dataset.Source, modelmanager.JobInput, dataset.Slice, error) {
 	a := &r.assignment
-	pick := func(u *URLs) string { return u.Input }
 	if a.Shard.Piece != "" {
-		src, err := r.source(ctx, pick)
+		src, err := r.source(ctx)
 		return src, dataset.PieceInput(a.Input), a.Shard.Slice, err
 	}
-	src, err := r.input(ctx, pick)
+	src, err := r.input(ctx)
 	return src, a.Input, a.Shard.Slice, err
 }
 
@@ -170,7 +175,7 @@ func (r *run) abort() {
 	if r.reader != nil {
 		_ = r.reader.Close()
 	}
-	for _, u := range []*upload{r.part, r.rejected} {
+	for _, u := range []*parcel{r.part, r.rejected} {
 		if u != nil {
 			u.Abort()
 		}
@@ -182,7 +187,7 @@ func (r *run) commit(ctx context.Context) error {
 	if err := r.writer.Close(); err != nil {
 		return err
 	}
-	for _, u := range []*upload{r.part, r.rejected} {
+	for _, u := range []*parcel{r.part, r.rejected} {
 		if err := u.Close(); err != nil {
 			return err
 		}
@@ -193,7 +198,7 @@ func (r *run) commit(ctx context.Context) error {
 	}
 	commit := Commit{
 		Part: r.part.stored, Rejected: r.rejected.stored, Logs: r.sendLogs(ctx), Rows: rows, Started: r.started,
-		Stopped: r.cut, Header: r.header,
+		Stopped: r.cut, Header: r.header, CPUSeconds: r.task.cpuSeconds(),
 	}
 	if commit.Stopped {
 		commit.LastRow = r.lastRow
@@ -223,7 +228,7 @@ func (r *run) sendLogs(ctx context.Context) *File {
 	if len(text) == 0 || r.config.RunDir == "" {
 		return nil
 	}
-	u, err := r.begin(ctx, func(u *URLs) string { return u.Logs })
+	u, err := r.newParcel(ctx, "logs", func(u *URLs) string { return u.Logs })
 	if err != nil {
 		return nil
 	}
@@ -245,7 +250,7 @@ func (r *run) report(ctx context.Context) {
 		case <-ticker.C:
 		}
 		var order Order
-		data, err := json.Marshal(Progress{Rows: r.counts.get()})
+		data, err := json.Marshal(Progress{Rows: r.counts.get(), CPUSeconds: r.task.cpuSeconds()})
 		if err != nil {
 			return
 		}

@@ -23,7 +23,10 @@ const (
 
 var formats = [...]string{formatArrow, formatColumns, formatRows}
 
-// connection speaks the protocol of contract 3 with a process. One call at a
+// keepArrow bounds the buffer that is kept from one request to the next.
+const keepArrow = 16 << 20
+
+// connection speaks the worker protocol (docs/worker-protocol.md) with a process. One call at a
 // time.
 type connection struct {
 	options *Options
@@ -31,7 +34,8 @@ type connection struct {
 	pipe    *pipe
 	format  string
 	id      int64
-	buffer  []byte // of requests, reused
+	buffer  []byte       // of requests' lines, reused
+	arrow   bytes.Buffer // of requests' Arrow streams, reused
 }
 
 // ready is a worker's first line.
@@ -121,9 +125,13 @@ func (c *connection) request(rows arrow.RecordBatch) (line, body []byte, err err
 	b = strconv.AppendInt(b, c.id, 10)
 	switch c.format {
 	case formatArrow:
-		if body, err = encodeArrow(rows); err != nil {
+		if c.arrow.Reset(); c.arrow.Cap() > keepArrow {
+			c.arrow = bytes.Buffer{}
+		}
+		if err := encodeArrow(&c.arrow, rows); err != nil {
 			return nil, nil, fmt.Errorf("encoding %d rows for the worker: %w", n, err)
 		}
+		body = c.arrow.Bytes()
 		b = append(b, `,"bytes":`...)
 		b = strconv.AppendInt(b, int64(len(body)), 10)
 	case formatColumns:

@@ -79,18 +79,14 @@ func decodeJSON(schema *dataset.Schema, data json.RawMessage, n int, refused []m
 	return &Answer{Record: record, Errors: refused}, nil
 }
 
-// encodeArrow writes rows as an Arrow IPC stream.
-func encodeArrow(rows arrow.RecordBatch) ([]byte, error) {
-	var buffer bytes.Buffer
-	w := ipc.NewWriter(&buffer, ipc.WithSchema(rows.Schema()))
+// encodeArrow appends rows to a buffer as an Arrow IPC stream.
+func encodeArrow(buffer *bytes.Buffer, rows arrow.RecordBatch) error {
+	w := ipc.NewWriter(buffer, ipc.WithSchema(rows.Schema()))
 	if err := w.Write(rows); err != nil {
 		w.Close()
-		return nil, err
+		return err
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return buffer.Bytes(), nil
+	return w.Close()
 }
 
 // decodeArrow reads an Arrow IPC stream that nobody vouches for as one record.

@@ -1,5 +1,5 @@
 // Package worker runs a worker, the data scientist's own process, and asks it
-// for predictions (contract 3). A process is started clean, watched and killed
+// for predictions (docs/worker-protocol.md). A process is started clean, watched and killed
 // with all its children; a connection speaks a protocol with it; a Supervisor
 // starts it again when it dies; a Search finds the rows that a worker fails on.
 //

@@ -31,7 +31,7 @@ type Job struct {
 // NewJob returns the Predictor of a spec with run.job.
 func NewJob(options Options) *Job {
 	options = options.withDefaults()
-	return &Job{options: options, log: newLog(options.RunDir)}
+	return &Job{options: options, log: newLog(options.RunDir, options.Output)}
 }
 
 // Close closes the log.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,16 +33,17 @@ type Log struct {
 	size    int64
 	limit   *rate.Limiter
 	dropped int64
+	copy    io.Writer // or nil
 }
 
 // LogPath returns the path of the log of the worker in runDir; the one before
 // is beside it, with ".1" appended.
 func LogPath(runDir string) string { return filepath.Join(runDir, logDirectory, "worker.log") }
 
-// newLog appends to the log in runDir. Where that can't be written, the lines
-// are only kept in memory.
-func newLog(runDir string) *Log {
-	l := &Log{path: LogPath(runDir), limit: rate.NewLimiter(logRate, logBurst)}
+// newLog appends to the log in runDir, and to copy unless it is nil. Where the
+// file can't be written, the lines are only kept in memory.
+func newLog(runDir string, copy io.Writer) *Log {
+	l := &Log{path: LogPath(runDir), limit: rate.NewLimiter(logRate, logBurst), copy: copy}
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
 		return l
 	}
@@ -59,7 +61,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.remember(p)
-	if l.file == nil {
+	if l.file == nil && l.copy == nil {
 		return len(p), nil
 	}
 	if !l.limit.AllowN(time.Now(), len(p)) {
@@ -75,6 +77,12 @@ func (l *Log) Write(p []byte) (int, error) {
 }
 
 func (l *Log) append(p []byte) {
+	if l.copy != nil {
+		_, _ = l.copy.Write(p) // a log that can't be written must not fail the worker
+	}
+	if l.file == nil {
+		return
+	}
 	if l.size+int64(len(p)) > logFileSize {
 		l.rotate()
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"io"
 	"log/slog"
 	"time"
 
@@ -33,6 +34,8 @@ type Options struct {
 	// AnswerLimit bounds one answer, in bytes. Zero: 64 MiB.
 	AnswerLimit int64
 
+	// Output also takes what the worker writes, as much of it as the log keeps.
+	Output io.Writer    // may be nil
 	Reaper *Reaper      // may be nil
 	Logger *slog.Logger // may be nil: nothing is logged
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 )
 
 // marked returns the live processes that have the marker in their environment.
@@ -55,7 +54,9 @@ func pids() []int {
 type stat struct {
 	pid, parent, group int
 	state              byte
-	resident           int64 // bytes
+	started            string // which tells a process from a later one of the same pid
+	resident           int64  // bytes
+	ticks              int64  // of processor time, its dead children's too
 }
 
 func readStat(pid int) (stat, bool) {
@@ -75,7 +76,37 @@ func readStat(pid int) (stat, bool) {
 	parent, _ := strconv.Atoi(string(fields[1]))
 	group, _ := strconv.Atoi(string(fields[2]))
 	pages, _ := strconv.ParseInt(string(fields[21]), 10, 64)
-	return stat{pid, parent, group, fields[0][0], pages * int64(os.Getpagesize())}, true
+	var ticks int64
+	for _, field := range fields[11:15] { // utime, stime, cutime, cstime
+		n, _ := strconv.ParseInt(string(field), 10, 64)
+		ticks += n
+	}
+	return stat{pid, parent, group, fields[0][0], string(fields[19]), pages * int64(os.Getpagesize()), ticks}, true
+}
+
+// children returns the processes that a process's threads have started. It is
+// not ok where the kernel doesn't list them (CONFIG_PROC_CHILDREN).
+func children(pid int) (list []int, ok bool) {
+	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
+	threads, err := os.ReadDir(tasks)
+	if err != nil {
+		return nil, true // it has gone
+	}
+	for _, thread := range threads {
+		data, err := os.ReadFile(filepath.Join(tasks, thread.Name(), "children"))
+		if err != nil {
+			if _, gone := os.Stat(filepath.Join(tasks, thread.Name())); gone == nil {
+				return nil, false
+			}
+			continue
+		}
+		for field := range bytes.FieldsSeq(data) {
+			if child, err := strconv.Atoi(string(field)); err == nil {
+				list = append(list, child)
+			}
+		}
+	}
+	return list, true
 }
 
 // proportional returns a process's share of resident memory, pages that are
@@ -96,88 +127,4 @@ func proportional(pid int) (int64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// memoryPeriod is how often a worker's memory is looked at while it loads or
-// has a call; an idle one is looked at once in idlePeriods. (To look is to read
-// all of /proc, and a machine may have many idle workers.)
-const (
-	memoryPeriod = 100 * time.Millisecond
-	idlePeriods  = 20
-)
-
-// watchMemory kills the process when its group holds more than limit bytes.
-func (p *process) watchMemory(limit int64, reason string) {
-	ticker := time.NewTicker(memoryPeriod)
-	defer ticker.Stop()
-	for period := 0; ; period++ {
-		if !p.idle.Load() || period%idlePeriods == 0 {
-			resident := p.groupMemory(limit)
-			p.resident.Store(resident)
-			p.peak.Store(max(p.peak.Load(), resident))
-			if limit > 0 && resident > limit {
-				p.kill(reason)
-				return
-			}
-		}
-		select {
-		case <-p.exited:
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
-// groupMemory sums the resident memory of the worker and its descendants.
-// Shared pages are counted once per process while that stays below the limit,
-// which is cheap; above it, exactly.
-func (p *process) groupMemory(limit int64) int64 {
-	members := p.members()
-	var sum int64
-	for _, member := range members {
-		sum += member.resident
-	}
-	if limit <= 0 || sum <= limit {
-		return sum
-	}
-	var exact int64
-	for _, member := range members {
-		if pss, ok := proportional(member.pid); ok {
-			exact += pss
-		} else {
-			exact += member.resident
-		}
-	}
-	return exact
-}
-
-// members returns the processes of the worker's group, and the descendants
-// that left it.
-func (p *process) members() []stat {
-	p.killMu.Lock()
-	root := p.pid
-	p.killMu.Unlock()
-	if root == 0 {
-		return nil
-	}
-	var all []stat
-	for _, pid := range pids() {
-		if s, ok := readStat(pid); ok {
-			all = append(all, s)
-		}
-	}
-	in := map[int]bool{root: true}
-	var members []stat
-	for grown := true; grown; {
-		grown = false
-		for i, s := range all {
-			if s.pid != 0 && (in[s.pid] || in[s.parent] || s.group == root) {
-				in[s.pid] = true
-				members = append(members, s)
-				all[i].pid, all[i].group, all[i].parent = 0, 0, -1
-				grown = true
-			}
-		}
-	}
-	return members
 }

@@ -31,11 +31,13 @@ type process struct {
 	exited chan struct{} // closed once the process has exited and its group is dead
 	status syscall.WaitStatus
 
+	family     family
 	killMu     sync.Mutex
 	killReason string // set by the first kill
 	peak       atomic.Int64
 	resident   atomic.Int64
-	idle       atomic.Bool // it has loaded, and has no call
+	cpu        atomic.Int64 // nanoseconds of processor time, as last seen
+	idle       atomic.Bool  // it has loaded, and has no call
 }
 
 // plumbing is the worker's side of its pipes.

@@ -89,7 +89,7 @@ func newSpec(features, predictions []modelmanager.Field) *spec.Spec {
 	}
 }
 
-// TestPythonTypes checks that a model sees the types of contract 2, whatever
+// TestPythonTypes checks that a model sees the types of docs/data.md, whatever
 // the values and the libraries at hand.
 func TestPythonTypes(t *testing.T) {
 	text := []modelmanager.Field{{Name: "y", Type: modelmanager.String}}

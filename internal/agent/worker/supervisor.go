@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -55,6 +56,8 @@ type Supervisor struct {
 	lastErr  error
 	nextTry  time.Time
 	recent   recent
+	peak     int64         // memory of workers that are gone, bytes
+	spent    time.Duration // processor time of workers that are gone
 	closed   bool
 	calls    sync.WaitGroup
 }
@@ -78,7 +81,7 @@ func NewSupervisor(options Options) *Supervisor {
 		cancel:  cancel,
 		changed: make(chan struct{}),
 	}
-	s.log = newLog(s.options.RunDir)
+	s.log = newLog(s.options.RunDir, s.options.Output)
 	go s.run(ctx)
 	return s
 }
@@ -175,6 +178,8 @@ func (s *Supervisor) serve(ctx context.Context, l *live, waits *backoff.Exponent
 	var deaths int
 	s.update(func() {
 		s.current = nil
+		s.peak = max(s.peak, l.process.peakMemory())
+		s.spent += l.process.cpuTime()
 		if time.Since(l.since) > healthyRun {
 			s.deaths = 0
 		}
@@ -220,6 +225,22 @@ func (s *Supervisor) Invalid(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recent.spoil(err, time.Now())
+}
+
+// CPU returns the processor time that workers, and the process that supervises
+// them, have taken so far.
+func (s *Supervisor) CPU() time.Duration {
+	s.mu.Lock()
+	spent, current := s.spent, s.current
+	s.mu.Unlock()
+	if current != nil {
+		spent += current.process.cpuTime()
+	}
+	var own syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) == nil {
+		spent += time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	}
+	return spent
 }
 
 // Changed returns a channel that is closed when the state changes next.

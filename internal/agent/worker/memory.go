@@ -1,0 +1,85 @@
+package worker
+
+import "time"
+
+// memoryPeriod is how often a worker's memory is looked at while it loads or
+// has a call. Once in widePeriods all of the machine's processes are looked
+// through for those of the worker, also while it is idle.
+const (
+	memoryPeriod = 100 * time.Millisecond
+	widePeriods  = 20
+)
+
+// watchMemory kills the process when its group holds more than limit bytes.
+func (p *process) watchMemory(limit int64, reason string) {
+	ticker := time.NewTicker(memoryPeriod)
+	defer ticker.Stop()
+	for period := 0; ; period++ {
+		wide := period%widePeriods == 0
+		if wide || !p.idle.Load() {
+			resident := p.groupMemory(limit, wide)
+			p.resident.Store(resident)
+			p.peak.Store(max(p.peak.Load(), resident))
+			if limit > 0 && resident > limit {
+				p.kill(reason)
+				return
+			}
+		}
+		select {
+		case <-p.exited:
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// groupMemory sums the resident memory of the worker and its descendants.
+// Shared pages are counted once per process while that stays below the limit,
+// which is cheap; above it, exactly.
+func (p *process) groupMemory(limit int64, wide bool) int64 {
+	members := p.family.members(p.id(), wide)
+	var sum int64
+	for _, member := range members {
+		sum += member.resident
+	}
+	p.note(members)
+	if limit <= 0 || sum <= limit {
+		return sum
+	}
+	var exact int64
+	for _, member := range members {
+		if pss, ok := proportional(member.pid); ok {
+			exact += pss
+		} else {
+			exact += member.resident
+		}
+	}
+	return exact
+}
+
+// tickLength is that of the times in /proc: USER_HZ is 100 on every architecture
+// that Go runs on.
+const tickLength = 10 * time.Millisecond
+
+// note keeps the processor time that members have taken.
+func (p *process) note(members []stat) {
+	var ticks int64
+	for _, member := range members {
+		ticks += member.ticks
+	}
+	for { // times of a process that has gone unseen are lost, never taken back
+		before := p.cpu.Load()
+		if now := ticks * int64(tickLength); now <= before || p.cpu.CompareAndSwap(before, now) {
+			return
+		}
+	}
+}
+
+// cpuTime is the processor time of the worker and of all that it has started.
+// Of a worker that has exited it is what was last seen.
+func (p *process) cpuTime() time.Duration {
+	if p.alive() {
+		p.note(p.family.members(p.id(), false))
+	}
+	return time.Duration(p.cpu.Load())
+}
