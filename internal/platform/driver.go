@@ -69,9 +69,14 @@ type TaskState string
 // States of a task. A failed one has no attempts left, or failed by the
 // model's fault.
 const (
+	TaskWaiting   TaskState = "waiting" // told only where there is a Reason why it doesn't run
 	TaskRunning   TaskState = "running"
 	TaskSucceeded TaskState = "succeeded"
 	TaskFailed    TaskState = "failed"
+	// TaskKilled tells of one attempt whose agent was killed, and so could send
+	// nothing any more, with what is left of its log. It says nothing of the
+	// task, which may be tried again, and may be running again by then.
+	TaskKilled TaskState = "killed"
 )
 
 // JobEvent tells what became of a task; with Index −1, of the whole step,
@@ -84,6 +89,7 @@ type JobEvent struct {
 	State   TaskState
 	Fault   modelmanager.Code // of a failed task: model_error, storage, deadline_exceeded, cancelled …
 	Reason  string            // one sentence
+	Log     string            // of a killed attempt: the last of what it has written, as LastOfLog has it
 }
 
 // ReplicaEvent is a replica's new state; Gone if it is no more.
@@ -108,7 +114,8 @@ type Driver interface {
 	WatchReplicas(ctx context.Context, event func(ReplicaEvent)) error
 
 	// StartJob starts a step of a job. Starting one that is under way changes
-	// nothing.
+	// nothing, but that the driver may tell of it again. On a platform that
+	// outlives the driver, a step that has failed is told of again, too.
 	StartJob(ctx context.Context, run JobRun) error
 
 	// StopJob ends a step: when it returns, no process of it is left. Stopping
@@ -116,13 +123,15 @@ type Driver interface {
 	StopJob(ctx context.Context, job string, step Step) error
 
 	// WatchJobs calls event for what becomes of tasks from now on, until ctx
-	// ends. event must return quickly.
+	// ends, and first for what became of them while nobody watched; it may tell
+	// of the same state more than once. event must return quickly.
 	WatchJobs(ctx context.Context, event func(JobEvent)) error
 
 	// Logs returns the last lines that a version's replicas have written.
 	Logs(ctx context.Context, ref Ref, lines int) (io.ReadCloser, error)
 
-	// Close ends every replica and job that this driver started, and waits
-	// for them.
+	// Close ends the watches and, where what runs is the driver's own, every
+	// replica and job that it started, and waits for them. On a cluster they are
+	// not: they go on, and the next driver tells of them.
 	Close() error
 }

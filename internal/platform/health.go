@@ -62,7 +62,7 @@ func furthest(replicas []Replica) (agent.Stage, string) {
 			best, rank = r, n
 		}
 	}
-	return best.Stage, sentence(best.Reason, stageReason(best.Stage))
+	return best.Stage, sentence(best.Reason, StageReason(best.Stage))
 }
 
 // stageRank orders stages for callers that wait: a failed replica is less
@@ -88,7 +88,8 @@ func stageRank(stage agent.Stage) int {
 	}
 }
 
-func stageReason(stage agent.Stage) string {
+// StageReason is what is said of a replica's stage where nothing more is known.
+func StageReason(stage agent.Stage) string {
 	switch stage {
 	case agent.StageScheduling:
 		return "waiting for a place to run"

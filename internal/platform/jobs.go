@@ -37,7 +37,7 @@ func (p *Platform) SubscribeJobs(event func(JobEvent)) (cancel func()) {
 	}
 }
 
-// Bounds of one step, those of an Indexed Job (contract 5).
+// Bounds of one step, those of an Indexed Job (docs/jobs.md).
 const (
 	maxTasks       = 100_000
 	maxParallelism = 10_000

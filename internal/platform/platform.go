@@ -182,6 +182,10 @@ func (p *Platform) Workloads() []Desired {
 // Replicas returns a version's replicas, whatever their stage.
 func (p *Platform) Replicas(ref Ref) []Replica { return p.replicas.of(ref) }
 
+// Running returns the versions that have replicas, whatever their stage; known
+// is false before the driver has told of all.
+func (p *Platform) Running() (refs []Ref, known bool) { return p.replicas.refs() }
+
 // Subscribe calls event for every replica there is, then once with Synced
 // (when the driver has told of all), then for each change, one call at a time,
 // until cancel is called; one call may then still be under way. event must

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 
@@ -152,6 +153,12 @@ func (t *replicaTable) of(ref Ref) []Replica {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
 	return list
+}
+
+func (t *replicaTable) refs() ([]Ref, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Keys(t.byRef)), t.synced
 }
 
 func (t *replicaTable) isSynced() bool {

@@ -109,6 +109,14 @@ func (s *Scaler) apply(ctx context.Context, now time.Time, ref platform.Ref, sum
 	s.mu.Unlock()
 	if workload == nil {
 		w, err := s.config.Workload(ctx, ref)
+		if modelmanager.CodeOf(err) == modelmanager.CodeNotFound {
+			s.log.Warn("a version runs that isn't there any more; it ends", "model", ref.Model, "version", ref.Version)
+			w = platform.Workload{Version: modelmanager.Version{Model: ref.Model, Number: ref.Version}}
+			if err := s.config.Platform.Scale(ctx, w, 0); err != nil {
+				s.log.Warn("it can't be ended", "model", ref.Model, "version", ref.Version, "error", err)
+			}
+			return
+		}
 		if err != nil {
 			s.log.Warn("a running version can't be read; it keeps its replicas", "model", ref.Model, "version", ref.Version, "error", err)
 			return
@@ -118,7 +126,8 @@ func (s *Scaler) apply(ctx context.Context, now time.Time, ref platform.Ref, sum
 	s.mu.Lock()
 	v.workload = workload
 	current, want := s.decide(now, ref, v, sum)
-	tell := want != current && (want != v.told || now.Sub(v.toldAt) >= tellAgain)
+	first := v.told < 0 && want > 0 // what runs may have been told something else by an older server
+	tell := first || want != current && (want != v.told || now.Sub(v.toldAt) >= tellAgain)
 	if tell {
 		v.told, v.toldAt = want, now
 	}

@@ -3,7 +3,22 @@ package control
 import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/platform"
 )
+
+// killedError is the end of a task whose agent was killed.
+type killedError struct {
+	error
+	log string
+}
+
+func (e *killedError) Unwrap() error { return e.error }
+
+// Killed is the error of a task whose agent was killed, with what is left of
+// its log, which the agent could not send.
+func Killed(err error, log string) error {
+	return &killedError{err, platform.LastOfLog([]byte(log))}
+}
 
 // TaskError turns the exit code of an agent that ran a task into an error, nil
 // for 0. Code −1 is one that a signal ended.

@@ -10,6 +10,9 @@ import (
 // keptEvents bounds what a Feed keeps while nobody watches.
 const keptEvents = 100_000
 
+// keptLogs is how many events a Feed may keep and still take one with a log.
+const keptLogs = 1000
+
 // Feed passes events of jobs on to its watchers. What happens while nobody
 // watches is kept for the next one, so that a watch that broke off loses
 // nothing. It is used by many goroutines at once.
@@ -29,6 +32,9 @@ func (f *Feed) Emit(event platform.JobEvent) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.watchers) == 0 {
+		if event.Log != "" && len(f.kept) >= keptLogs {
+			return
+		}
 		if len(f.kept) == keptEvents {
 			f.kept = f.kept[:copy(f.kept, f.kept[keptEvents/2:])]
 		}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -188,6 +189,10 @@ func (s *Steps) finish(st *step, task Task, err error) {
 	s.free++
 	st.count(-1)
 	code := modelmanager.CodeOf(err)
+	var killed *killedError
+	if errors.As(err, &killed) && st.ctx.Err() == nil {
+		s.tell(st, platform.JobEvent{Index: task.Index, Attempt: task.Attempt, State: platform.TaskKilled, Reason: err.Error(), Log: killed.log})
+	}
 	switch {
 	case err == nil:
 		st.left--

@@ -175,6 +175,14 @@ func (p *process) reason() string {
 	return ""
 }
 
+// lastLog returns the last of what an agent that has ended and its worker have
+// written.
+func (p *process) lastLog() string {
+	own, _, _ := readEnd(p.log.path) // what can't be read is left out
+	worker, _, _ := readEnd(p.workerLog())
+	return own + worker
+}
+
 // workerLog returns the path of the worker's own log.
 func (p *process) workerLog() string { return filepath.Join(p.dir, "home", workerLog) }
 

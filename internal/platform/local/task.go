@@ -42,5 +42,9 @@ func (d *Driver) runTask(ctx context.Context, task control.Task) error {
 	if code == 0 {
 		return nil
 	}
-	return control.TaskError(code, process.reason())
+	err = control.TaskError(code, process.reason())
+	if code < 0 {
+		return control.Killed(err, process.lastLog())
+	}
+	return err
 }

@@ -31,7 +31,11 @@ func TestConformance(t *testing.T) {
 			},
 			Task: func(ctx context.Context, task control.Task) error {
 				code, reason := behaviour(t, task.Run.Workload).RunTask(ctx, task.Index, task.Attempt)
-				return control.TaskError(code, reason)
+				err := control.TaskError(code, reason)
+				if code < 0 {
+					return control.Killed(err, platformtest.FirstWords(task.Run.Workload.Version.Model))
+				}
+				return err
 			},
 			Backoff: control.Backoff{First: 10 * time.Millisecond, Most: 200 * time.Millisecond},
 		})

@@ -31,12 +31,8 @@ func FakeAgent(path string) int {
 }
 
 func fakeAgent(path string) (code int, err error) {
-	text, err := os.ReadFile(path)
+	config, err := agent.ReadConfig(path)
 	if err != nil {
-		return 1, err
-	}
-	var config agent.Config
-	if err := json.Unmarshal(text, &config); err != nil {
 		return 1, err
 	}
 	s, err := spec.FromCanonical(config.Spec)
@@ -58,9 +54,14 @@ func fakeAgent(path string) (code int, err error) {
 			os.Exit(1)
 		}()
 	}
-	fmt.Println("the agent of", config.Model, "starts")
+	fmt.Println(FirstWords(config.Model))
 	if config.Task != nil {
 		code, reason := behaviour.RunTask(ctx, config.Task.Index, config.Task.Attempt)
+		if code == killed {
+			err := syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			// The first process of a container can't; it ends like one that was.
+			return 128 + int(syscall.SIGKILL), err
+		}
 		if reason != "" {
 			err = errors.New(reason)
 		}
@@ -68,6 +69,9 @@ func fakeAgent(path string) (code int, err error) {
 	}
 	return 0, serve(ctx, config, behaviour)
 }
+
+// FirstWords is what an agent of a model writes first.
+func FirstWords(model string) string { return "the agent of " + model + " starts" }
 
 func serve(ctx context.Context, config agent.Config, behaviour Behaviour) error {
 	network, address, _ := strings.Cut(config.Listen, ":")

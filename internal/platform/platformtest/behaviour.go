@@ -34,9 +34,12 @@ type Behaviour struct {
 // TaskBehaviour is what one index of a job does: an attempt in Faults ends
 // with that exit code, the others succeed.
 type TaskBehaviour struct {
-	Faults []int `json:"faults,omitempty"` // exit codes of attempts 1, 2 …; the last one stays
+	Faults []int `json:"faults,omitempty"` // exit codes of attempts 1, 2 …; the last one stays; killed: it is
 	Hang   bool  `json:"hang,omitempty"`   // never ends by itself
 }
+
+// killed, instead of an exit code, is the end of an agent that was killed.
+const killed = -1
 
 // exit returns the exit code of an attempt.
 func (b TaskBehaviour) exit(attempt int) int {
@@ -115,7 +118,7 @@ func (b Behaviour) RunTask(ctx context.Context, index, attempt int) (code int, r
 	if !wait(ctx, b.TaskTime) {
 		return 1, "interrupted"
 	}
-	if code = b.Tasks[index].exit(attempt); code != 0 {
+	if code = b.Tasks[index].exit(attempt); code != 0 && code != killed {
 		reason = taskReason(code)
 	}
 	return code, reason

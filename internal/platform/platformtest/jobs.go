@@ -82,7 +82,7 @@ func (h *harness) untilEnd(job string) platform.JobEvent {
 func (h *harness) outcomes(job string) map[int]platform.JobEvent {
 	outcomes := map[int]platform.JobEvent{}
 	for _, event := range h.jobs.of(job) {
-		if event.Index >= 0 && event.State != platform.TaskRunning {
+		if event.Index >= 0 && (event.State == platform.TaskSucceeded || event.State == platform.TaskFailed) {
 			if _, twice := outcomes[event.Index]; twice {
 				h.Errorf("job %s: index %d has two outcomes", job, event.Index)
 			}
@@ -96,7 +96,7 @@ func (h *harness) outcomes(job string) map[int]platform.JobEvent {
 func (h *harness) most(job string) int {
 	running, most := map[int]bool{}, 0
 	for _, event := range h.jobs.of(job) {
-		if event.Index < 0 {
+		if event.Index < 0 || event.State == platform.TaskKilled {
 			continue
 		}
 		if event.State == platform.TaskRunning {
@@ -188,6 +188,28 @@ func testRetriesEnd(h *harness) {
 	}
 }
 
+func testKilled(h *harness) {
+	b := Behaviour{Tasks: map[int]TaskBehaviour{0: {Faults: []int{killed}}}}
+	h.job("killed", b, func(run *platform.JobRun) { run.Count, run.Retries = 2, 1 })
+	h.want(h.untilEnd("killed"), platform.TaskFailed, modelmanager.CodeInternal)
+	told := map[int]bool{}
+	for _, event := range h.jobs.of("killed") {
+		if event.State != platform.TaskKilled {
+			continue
+		}
+		told[event.Attempt] = true
+		if event.Index != 0 || event.Reason == "" || !strings.Contains(event.Log, FirstWords("killed")) {
+			h.Errorf("of an agent that was killed it told %+v, want its index, a reason and its log", event)
+		}
+	}
+	if !told[1] {
+		h.Errorf("it told of the logs of the attempts %v, want that of the first", told)
+	}
+	if got := h.outcomes("killed")[1]; got.State != platform.TaskSucceeded {
+		h.Errorf("index 1 ended as %+v; one index must not hurt another", got)
+	}
+}
+
 func testStartTwice(h *harness) {
 	run := h.job("twice", Behaviour{TaskTime: 500 * time.Millisecond}, func(run *platform.JobRun) { run.Count = 2 })
 	for range 3 {
@@ -223,9 +245,23 @@ func testTimeout(h *harness) {
 }
 
 func testTurns(h *harness) {
-	h.job("large", Behaviour{TaskTime: 200 * time.Millisecond}, func(run *platform.JobRun) { run.Count, run.Parallelism = 40, 40 })
+	// The large job has tasks for many rounds of all places there are: a small
+	// one that comes later is done long before it, or had to wait for it. Its
+	// tasks are of a size of which few fit into a cluster.
+	sized := func(run *platform.JobRun) {
+		s := *run.Workload.Spec
+		s.Resources.CPU = 400
+		run.Workload.Spec = &s
+	}
+	h.job("large", Behaviour{TaskTime: 200 * time.Millisecond}, func(run *platform.JobRun) {
+		run.Count, run.Parallelism = 200, 40
+		sized(run)
+	})
 	h.until("the large job runs", func() bool { return h.most("large") > 0 })
-	h.job("small", Behaviour{}, func(run *platform.JobRun) { run.Count = 2 })
+	h.job("small", Behaviour{}, func(run *platform.JobRun) {
+		run.Count = 2
+		sized(run)
+	})
 	h.want(h.untilEnd("small"), platform.TaskSucceeded, "")
 	if _, ended := h.jobs.last("large"); ended {
 		h.Error("the small job had to wait for the large one")

@@ -67,8 +67,13 @@ func testReplaced(h *harness) {
 	}
 }
 
-func testDrain(h *harness)        { drain(h, func(w platform.Workload) { h.scale(w, 0) }) }
-func testDrainOnClose(h *harness) { drain(h, func(platform.Workload) { go h.driver.Close() }) }
+func testDrain(h *harness) { drain(h, func(w platform.Workload) { h.scale(w, 0) }) }
+
+func testDrainOnClose(h *harness) {
+	if h.fixture.Survives == nil {
+		drain(h, func(platform.Workload) { go h.driver.Close() })
+	}
+}
 
 // drain checks that a request in flight finishes while its replica ends.
 func drain(h *harness, end func(platform.Workload)) {
@@ -221,6 +226,10 @@ func testLogs(h *harness) {
 }
 
 func testClose(h *harness) {
+	if h.fixture.Survives != nil {
+		testCloseLeavesAll(h)
+		return
+	}
 	good := h.good("closed")
 	bad := h.fixture.Workload(h.T, "closed-broken", Behaviour{LoadError: "it can't"})
 	h.scale(good, 2)

@@ -24,6 +24,9 @@ type Fixture struct {
 	Processes func(t *testing.T) int
 	// Patience is the deadline of each wait; default 30 s.
 	Patience time.Duration
+	// Survives says that what runs outlives its driver: it opens another one on
+	// the same platform. Nil: Close ends everything.
+	Survives func(t *testing.T) platform.Driver
 	// NoTasks leaves out the tests of jobs: the fixture's agents are real, and
 	// want a real server to work for.
 	NoTasks bool
@@ -53,10 +56,12 @@ func Run(t *testing.T, open func(t *testing.T) *Fixture) {
 		{name: "ModelFaultFailsTheIndex", run: testModelFault, task: true},
 		{name: "StorageFaultIsRetried", run: testStorageFault, task: true},
 		{name: "RetriesEnd", run: testRetriesEnd, task: true},
+		{name: "KilledTaskLeavesItsLog", run: testKilled, task: true},
 		{name: "StartJobIsIdempotent", run: testStartTwice, task: true},
 		{name: "StopJobLeavesNothing", run: testStopJob, task: true},
 		{name: "StepTimesOut", run: testTimeout, task: true},
 		{name: "JobsTakeTurns", run: testTurns, task: true},
+		{name: "AnotherDriverGoesOn", run: testTakeover, task: true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -86,24 +91,31 @@ func newHarness(t *testing.T, fixture *Fixture) *harness {
 	if fixture.Patience == 0 {
 		fixture.Patience = 30 * time.Second
 	}
-	h := &harness{T: t, fixture: fixture, driver: fixture.Driver, jobs: newRecord()}
-	h.platform = platform.New(fixture.Driver, platform.Options{})
-	cancelJobs := h.platform.SubscribeJobs(h.jobs.add)
+	h := &harness{T: t, fixture: fixture}
+	h.use(fixture.Driver)
+	return h
+}
+
+// use puts a Platform over a driver, until the test ends.
+func (h *harness) use(driver platform.Driver) {
+	h.driver, h.jobs = driver, newRecord()
+	h.platform = platform.New(driver, platform.Options{Images: true})
+	running := h.platform
+	cancelJobs := running.SubscribeJobs(h.jobs.add)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = h.platform.Run(ctx) // it returns nil when ctx ends
+		_ = running.Run(ctx) // it returns nil when ctx ends
 	}()
-	t.Cleanup(func() {
-		if err := fixture.Driver.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+	h.Cleanup(func() {
+		if err := driver.Close(); err != nil {
+			h.Errorf("Close: %v", err)
 		}
 		cancelJobs()
 		cancel()
 		<-ended
 	})
-	return h
 }
 
 // context returns one that ends with the fixture's patience.

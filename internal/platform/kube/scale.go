@@ -1,0 +1,146 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	appsapply "k8s.io/client-go/applyconfigurations/apps/v1"
+	coreapply "k8s.io/client-go/applyconfigurations/core/v1"
+
+	"modelmanager.dev/internal/platform"
+)
+
+// applied are the options of every server-side apply. What another manager has
+// set in our own objects is put right.
+var applied = metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
+
+// Scale implements platform.Driver.
+func (d *Driver) Scale(ctx context.Context, workload platform.Workload, replicas int) error {
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ref := workload.Ref()
+	if replicas <= 0 {
+		return d.remove(ctx, ref)
+	}
+	if err := hasImage(workload); err != nil {
+		return err
+	}
+	source, err := d.agentSource()
+	if err != nil {
+		return err
+	}
+	secret, err := d.options.replicaSecret(workload)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	if delete(d.keys, ref); workload.Key != d.options.Key(ref) {
+		d.keys[ref] = workload.Key
+	}
+	known := d.owned[deploymentName(ref)].secret == secret.Name
+	d.mu.Unlock()
+
+	doing := fmt.Sprintf("scaling %s to %d", ref, replicas)
+	if !known {
+		// Before its pods, which would have to wait for it.
+		if err := d.createSecret(ctx, secret); err != nil {
+			return unreachable(doing, err)
+		}
+	}
+	var configuration appsapply.DeploymentApplyConfiguration
+	if err := convert(d.options.deployment(workload, replicas, secret.Name, source), &configuration); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	configuration.Status = nil
+	deployment, err := d.client.AppsV1().Deployments(d.options.Namespace).Apply(ctx, &configuration, applied)
+	if err != nil {
+		return unreachable(doing, err)
+	}
+	if replicas > 1 {
+		d.giveBudget(ctx, ref, deploymentOwner(deployment))
+	}
+	return unreachable(doing, d.giveSecret(ctx, secret, deploymentOwner(deployment)))
+}
+
+// remove ends a version's replicas. Its Deployment's pods drain; its Secret
+// goes with it.
+func (d *Driver) remove(ctx context.Context, ref platform.Ref) error {
+	err := d.client.AppsV1().Deployments(d.options.Namespace).Delete(ctx, deploymentName(ref), metav1.DeleteOptions{
+		PropagationPolicy: new(metav1.DeletePropagationBackground),
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return unreachable(fmt.Sprintf("scaling %s to 0", ref), err)
+	}
+	d.forget(deploymentName(ref))
+	return nil
+}
+
+// createSecret makes a Secret unless it is there: its name says its content.
+func (d *Driver) createSecret(ctx context.Context, secret *corev1.Secret) error {
+	_, err := d.client.CoreV1().Secrets(secret.Namespace).Create(ctx, secret, metav1.CreateOptions{FieldManager: fieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// giveSecret gives a Secret its owner, with which it will go. It makes it again
+// where it has just gone with its owner before.
+func (d *Driver) giveSecret(ctx context.Context, secret *corev1.Secret, owner metav1.OwnerReference) error {
+	now := ownedSecret{secret: secret.Name, owner: owner.UID}
+	d.mu.Lock()
+	before := d.owned[owner.Name]
+	d.mu.Unlock()
+	if before == now {
+		return nil
+	}
+	owned := secret.DeepCopy()
+	owned.OwnerReferences = []metav1.OwnerReference{owner}
+	var configuration coreapply.SecretApplyConfiguration
+	if err := convert(owned, &configuration); err != nil {
+		return err
+	}
+	if _, err := d.client.CoreV1().Secrets(secret.Namespace).Apply(ctx, &configuration, applied); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.owned[owner.Name] = now
+	d.mu.Unlock()
+	return nil
+}
+
+// ownedSecret is a Secret of which this driver knows that it is there, and whose
+// it is.
+type ownedSecret struct {
+	secret string
+	owner  types.UID
+}
+
+// forget forgets what a Deployment or Job had that has gone.
+func (d *Driver) forget(owner string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.owned, owner)
+	delete(d.budgets, owner)
+}
+
+func deploymentOwner(deployment *appsv1.Deployment) metav1.OwnerReference {
+	return ownerReference(appsv1.SchemeGroupVersion.String(), "Deployment", deployment.Name, deployment.UID)
+}
+
+func jobOwner(job *batchv1.Job) metav1.OwnerReference {
+	return ownerReference(batchv1.SchemeGroupVersion.String(), "Job", job.Name, job.UID)
+}
+
+func ownerReference(version, kind, name string, uid types.UID) metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: version, Kind: kind, Name: name, UID: uid}
+}

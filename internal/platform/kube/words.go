@@ -1,0 +1,75 @@
+package kube
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+func condition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if pod.Status.Conditions[i].Type == kind {
+			return &pod.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// latest returns the newest of some events.
+func latest(events []corev1.Event) *corev1.Event {
+	var newest *corev1.Event
+	for i := range events {
+		if newest == nil || !eventTime(&events[i]).Before(eventTime(newest)) {
+			newest = &events[i]
+		}
+	}
+	return newest
+}
+
+func eventTime(e *corev1.Event) time.Time {
+	at := e.CreationTimestamp.Time
+	if e.LastTimestamp.After(at) {
+		at = e.LastTimestamp.Time
+	}
+	if e.EventTime.After(at) {
+		at = e.EventTime.Time
+	}
+	if e.Series != nil && e.Series.LastObservedTime.After(at) {
+		at = e.Series.LastObservedTime.Time
+	}
+	return at
+}
+
+// longestReason bounds a reason, in bytes.
+const longestReason = 500
+
+// oneSentence makes one line of a message, of bounded length, without a full
+// stop.
+func oneSentence(message string) string {
+	message = strings.TrimRight(strings.Join(strings.Fields(message), " "), ". ")
+	if len(message) <= longestReason {
+		return message
+	}
+	cut := longestReason
+	for cut > 0 && !utf8.RuneStart(message[cut]) {
+		cut--
+	}
+	return message[:cut] + "…"
+}
+
+// lastWords returns the last line of a container's message that says anything:
+// an agent that fails ends with why.
+func lastWords(message string) string {
+	lines := strings.Split(strings.ToValidUTF8(message, "?"), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if line := strings.TrimSpace(lines[i]); line != "" {
+			return oneSentence(strings.TrimPrefix(line, agentProgram+": "))
+		}
+	}
+	return ""
+}
+
+func agentMemory() *resource.Quantity { return resource.NewQuantity(AgentMemory, resource.BinarySI) }
