@@ -37,11 +37,14 @@ func (s *Service) assign(ctx context.Context, c *call) (any, error) {
 	}
 	c.attempt = newAttempt()
 	if c.step == platform.StepShards {
-		t.progress(c.index, attempt{id: c.attempt}) // it counts as running from here on
+		t.progress(c.index, attempt{id: c.attempt, at: s.now()}) // it counts as running from here on
 	}
 	a := shard.Assignment{
 		Attempt: c.attempt, Job: c.job, Model: r.Job.Model, Version: r.Job.Version, Spec: version.Spec,
-		Input: r.Job.Input, Output: r.Job.Output, ETag: r.Source.ETag, URLs: s.urls(t, c),
+		Input: r.Job.Input, Output: r.Job.Output, ETag: r.Source.ETag,
+	}
+	if a.URLs, err = s.urls(ctx, t, c); err != nil {
+		return nil, err
 	}
 	if c.step == platform.StepShards {
 		a.Shard, a.Input, a.Scored = &p.Shards[c.index], p.Input, p.Started
@@ -80,7 +83,7 @@ func outputFormat(r *record, p *plan) string {
 	return p.Input.Format
 }
 
-func (s *Service) urls(t *tracker, c *call) shard.URLs {
+func (s *Service) urls(ctx context.Context, t *tracker, c *call) (shard.URLs, error) {
 	r, p := t.record, t.planned()
 	until := s.now().Add(urlsGoodFor)
 	get := func(key string) string {
@@ -91,11 +94,18 @@ func (s *Service) urls(t *tracker, c *call) shard.URLs {
 	}
 	whole := s.config.Signer.Path(storage.Grant{Method: http.MethodGet, Key: r.Source.Key, URI: r.Source.URI, Until: until})
 	urls := shard.URLs{Until: until, Input: whole}
-	if c.step != platform.StepShards {
-		return urls
+	from := r.Source
+	if c.step == platform.StepShards {
+		if one := p.Shards[c.index]; one.Piece != "" {
+			urls.Input, from = get(one.Piece), source{Key: one.Piece}
+		}
 	}
-	if one := p.Shards[c.index]; one.Piece != "" {
-		urls.Input = get(one.Piece)
+	var err error
+	if urls.Direct, err = s.direct(ctx, from); err != nil || c.step != platform.StepShards {
+		return urls, err
+	}
+	if urls.Store, err = s.stores(ctx); err != nil {
+		return urls, err
 	}
 	if only := p.Shards[c.index].Only; only != "" {
 		urls.Rows = get(only)
@@ -104,7 +114,7 @@ func (s *Service) urls(t *tracker, c *call) shard.URLs {
 	urls.Rejected = put(rejectedKey(c.job, c.index, c.attempt), 0)
 	urls.Logs = put(logsKey(c.job, c.index, c.attempt), maxLogs)
 	urls.Search, urls.SearchPut = get(searchKey(c.job, c.index)), put(searchKey(c.job, c.index), maxSearch)
-	return urls
+	return urls, nil
 }
 
 // renew gives an attempt new URLs for the same objects.
@@ -113,7 +123,7 @@ func (s *Service) renew(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.urls(t, c), nil
+	return s.urls(ctx, t, c)
 }
 
 // piece tells the plan step where to put a piece of an input that it splits.

@@ -7,6 +7,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/shard"
+	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/spec"
 )
@@ -84,6 +85,8 @@ func (d *drive) follow(ctx context.Context, step platform.Step) (*end, error) {
 			return end, err
 		}
 		fresh = false
+		d.keepLogs(ctx)
+		d.tell(ctx, d.t) // why it waits, which only the leader knows
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -251,7 +254,11 @@ func (d *drive) makePlan(ctx context.Context) (*end, error) {
 	if earlier != nil {
 		return nil, d.planRetry(ctx, earlier)
 	}
-	if d.t.record.Source.Size <= d.config.PlanHere {
+	here, err := d.plansHere(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if here {
 		return nil, d.planHere(ctx)
 	}
 	if err := d.start(ctx, platform.StepPlan, 1); err != nil {
@@ -262,6 +269,25 @@ func (d *drive) makePlan(ctx context.Context) (*end, error) {
 		err = d.config.Platform.StopJob(ctx, d.id, platform.StepPlan)
 	}
 	return end, err
+}
+
+// maxFooter bounds what is read of a large Parquet file in this process.
+const maxFooter = 4 << 20
+
+// plansHere tells whether planning takes so little that this process does it:
+// of a small input, and of a Parquet file whose hash is known, since its footer
+// says all the rest.
+func (d *drive) plansHere(ctx context.Context) (bool, error) {
+	from := d.t.record.Source
+	if from.Size <= d.config.PlanHere || from.SHA256 == "" {
+		return from.Size <= d.config.PlanHere, nil
+	}
+	src, err := d.Service.open(from)
+	if err != nil {
+		return false, err
+	}
+	footer, err := dataset.ParquetFooter(ctx, src)
+	return footer > 0 && footer <= maxFooter, err
 }
 
 // planHere plans in this process.
@@ -279,6 +305,7 @@ func (d *drive) planHere(ctx context.Context) error {
 	attempt := newAttempt()
 	made, err := shard.MakePlan(ctx, src, shard.PlanOptions{
 		Input: d.t.record.Job.Input, Output: d.t.record.Job.Output, Spec: d.workload.Spec,
+		SHA256: d.t.record.Source.SHA256,
 		Piece: func(ctx context.Context, index int) (shard.Piece, error) {
 			key := pieceKey(d.id, attempt, index)
 			w, err := d.config.Bucket.Write(ctx, key)

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/dataset"
@@ -17,12 +20,35 @@ import (
 const (
 	dryRunRows    = 10_000
 	dryRunSamples = 5
+	dryRunFirst   = 5 // rows to show
 )
 
 // DryRun says what a job would do with its input, without making one: how the
 // file would be read, which column would be which feature, and what is wrong
 // with the first 10,000 rows.
 func (s *Service) DryRun(ctx context.Context, request Request) (modelmanager.JobCheck, error) {
+	return s.dryRun(ctx, request, dryRunRows, nil)
+}
+
+// checkTold is how often a check of a whole file tells how far it is.
+const checkTold = 300 * time.Millisecond
+
+// Check is DryRun of all rows. It tells now and then how far it is, by the
+// counts so far alone. CodeTooManyRequests if this server has enough to check.
+func (s *Service) Check(ctx context.Context, request Request, progress func(modelmanager.JobCheck)) (modelmanager.JobCheck, error) {
+	select {
+	case s.checking <- struct{}{}:
+		defer func() { <-s.checking }()
+	default:
+		err := modelmanager.Errorf(modelmanager.CodeTooManyRequests,
+			"this server is checking %d whole files, as many as it does at a time; try again in a minute, or run the job: it rejects what doesn't fit", cap(s.checking))
+		err.RetryAfter = time.Minute
+		return modelmanager.JobCheck{}, err
+	}
+	return s.dryRun(ctx, request, math.MaxInt64, progress)
+}
+
+func (s *Service) dryRun(ctx context.Context, request Request, most int64, progress func(modelmanager.JobCheck)) (modelmanager.JobCheck, error) {
 	_, parsed, err := s.version(ctx, request)
 	if err != nil {
 		return modelmanager.JobCheck{}, err
@@ -38,7 +64,7 @@ func (s *Service) DryRun(ctx context.Context, request Request) (modelmanager.Job
 	if err != nil {
 		return modelmanager.JobCheck{}, err
 	}
-	d := &dryRun{src: src, fields: parsed.Features, output: request.Output}
+	d := &dryRun{src: &countedSource{Source: src}, fields: parsed.Features, output: request.Output, most: most, progress: progress}
 	if d.predictions, err = dataset.Compile(parsed.Predictions); err != nil {
 		return modelmanager.JobCheck{}, err
 	}
@@ -49,11 +75,55 @@ func (s *Service) DryRun(ctx context.Context, request Request) (modelmanager.Job
 }
 
 type dryRun struct {
-	src         dataset.Source
+	src         *countedSource
 	fields      []modelmanager.Field
 	predictions *dataset.Schema
 	output      modelmanager.JobOutput
 	check       modelmanager.JobCheck
+
+	most     int64 // rows to look at
+	progress func(modelmanager.JobCheck)
+	told     time.Time
+}
+
+// countedSource counts the bytes that are read.
+type countedSource struct {
+	dataset.Source
+	read atomic.Int64
+}
+
+// ReadAt implements dataset.Source.
+func (s *countedSource) ReadAt(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	r, err := s.Source.ReadAt(ctx, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return countedRange{r, &s.read}, nil
+}
+
+type countedRange struct {
+	io.ReadCloser
+	read *atomic.Int64
+}
+
+// Read implements io.Reader.
+func (r countedRange) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.read.Add(int64(n))
+	return n, err
+}
+
+// tell tells how far a check is, if it is time to.
+func (d *dryRun) tell() {
+	if d.progress == nil || time.Since(d.told) < checkTold {
+		return
+	}
+	d.told = time.Now()
+	check := modelmanager.JobCheck{Input: d.check.Input, Headers: d.check.Headers, Mapping: d.check.Mapping, Matched: d.check.Matched, Rows: d.check.Rows, Rejected: d.check.Rejected, UnderWay: true}
+	if size := d.src.Size(); size > 0 {
+		check.Read = min(1, float64(d.src.read.Load())/float64(size))
+	}
+	d.progress(check)
 }
 
 func (d *dryRun) look(ctx context.Context, asked modelmanager.JobInput) error {
@@ -61,14 +131,17 @@ func (d *dryRun) look(ctx context.Context, asked modelmanager.JobInput) error {
 	if err != nil {
 		return err
 	}
+	columns := asked.Columns
+	asked.Columns = maps.Clone(columns)
+	maps.DeleteFunc(asked.Columns, func(_, header string) bool { return header == "" })
 	input, err := dataset.Sniff(ctx, d.src, asked, features)
 	if err != nil {
 		return err
 	}
-	if d.check.Headers, err = d.headers(ctx, input); err != nil {
+	if err := d.headers(ctx, input); err != nil {
 		return err
 	}
-	d.check.Mapping = propose(d.fields, d.check.Headers, input.Columns)
+	d.check.Mapping, d.check.Matched = propose(d.fields, d.check.Headers, columns)
 	input.Columns = maps.Clone(input.Columns)
 	for feature, header := range d.check.Mapping {
 		if feature != header {
@@ -85,19 +158,37 @@ func (d *dryRun) look(ctx context.Context, asked modelmanager.JobInput) error {
 	return d.read(ctx, input)
 }
 
-// headers reads the names of the file's columns, whatever the features are.
-func (d *dryRun) headers(ctx context.Context, input modelmanager.JobInput) ([]string, error) {
+// headers reads the names of the file's columns, and its first rows, whatever
+// the features are.
+func (d *dryRun) headers(ctx context.Context, input modelmanager.JobInput) error {
 	none, err := dataset.Compile(nil)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if input.Format == "xlsx" {
+		if d.check.Sheets, err = dataset.Sheets(ctx, d.src); err != nil {
+			return err
+		}
 	}
 	input.Columns = nil
 	r, err := dataset.NewReader(ctx, d.src, input, none, dataset.Whole(), dataset.ReaderOptions{BatchRows: 100})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.Close()
-	return slices.Clone(r.Header().Columns), nil
+	d.check.Headers = slices.Clone(r.Header().Columns)
+	batch, err := r.Next()
+	if err != nil {
+		return nil // reading the rows will say so
+	}
+	for row := range min(batch.Rows, dryRunFirst) {
+		cells, _ := batch.Texts(row)
+		for i := range cells {
+			cells[i] = shorten(cells[i])
+		}
+		d.check.First = append(d.check.First, cells)
+	}
+	return nil
 }
 
 // read reads the first rows, with the features that have a column.
@@ -122,8 +213,13 @@ func (d *dryRun) read(ctx context.Context, input modelmanager.JobInput) error {
 		return err
 	}
 	defer r.Close()
+	d.src.read.Store(0)
 	found := make(map[string]*modelmanager.ColumnProblem)
-	for d.check.Rows < dryRunRows {
+	for d.check.Rows < d.most {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		d.tell()
 		batch, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			d.check.Complete = true
@@ -134,8 +230,17 @@ func (d *dryRun) read(ctx context.Context, input modelmanager.JobInput) error {
 			break
 		}
 		d.check.Rows += int64(batch.Rows)
+		d.check.Rejected += int64(len(batch.Rejected))
 		for _, rejected := range batch.Rejected {
-			d.note(found, rejected)
+			cells := d.cells(rejected.Raw)
+			first := rejected.RowError
+			if rejected.First != "" {
+				first.Message = rejected.First
+			}
+			d.note(found, first, cells)
+			for _, further := range rejected.Further {
+				d.note(found, further, cells)
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
@@ -152,32 +257,42 @@ func (d *dryRun) reader(ctx context.Context, input modelmanager.JobInput, fields
 	return dataset.NewReader(ctx, d.src, input, schema, dataset.Whole(), dataset.ReaderOptions{BatchRows: 1000})
 }
 
-// note counts a row that would be rejected.
-func (d *dryRun) note(found map[string]*modelmanager.ColumnProblem, rejected dataset.Rejected) {
-	p := found[rejected.Feature]
+// cells are those of a rejected row, by header; nil if it has none.
+func (d *dryRun) cells(raw json.RawMessage) map[string]json.RawMessage {
+	var cells map[string]json.RawMessage
+	if json.Unmarshal(raw, &cells) != nil {
+		return nil
+	}
+	return cells
+}
+
+// note counts what a row would be rejected for.
+func (d *dryRun) note(found map[string]*modelmanager.ColumnProblem, e modelmanager.RowError, cells map[string]json.RawMessage) {
+	p := found[e.Feature]
 	if p == nil {
-		p = &modelmanager.ColumnProblem{Column: rejected.Feature, Code: modelmanager.CodeInvalidRows, Message: rejected.Message}
-		found[rejected.Feature] = p
+		p = &modelmanager.ColumnProblem{Column: e.Feature, Code: modelmanager.CodeInvalidRows, Message: e.Message}
+		found[e.Feature] = p
 	}
 	p.Count++
 	if len(p.Rows) >= dryRunSamples {
 		return
 	}
-	p.Rows = append(p.Rows, rejected.Row)
-	var cells map[string]json.RawMessage
-	if json.Unmarshal(rejected.Raw, &cells) != nil {
-		return
-	}
-	header := d.check.Mapping[rejected.Feature]
-	cell, ok := cells[header]
+	p.Rows = append(p.Rows, e.Row)
+	sample := modelmanager.CellProblem{Row: e.Row, Message: e.Message}
+	cell, ok := cells[d.check.Mapping[e.Feature]]
 	if !ok {
-		return
+		cell, ok = cells["_row"] // the whole of a ragged row
+		ok = ok && e.Feature == ""
 	}
-	var text string
-	if json.Unmarshal(cell, &text) != nil {
-		text = string(cell)
+	if ok {
+		var text string
+		if json.Unmarshal(cell, &text) != nil {
+			text = string(cell)
+		}
+		sample.Value = shorten(text)
+		p.Samples = append(p.Samples, sample.Value)
 	}
-	p.Samples = append(p.Samples, shorten(text))
+	p.Cells = append(p.Cells, sample)
 }
 
 func shorten(text string) string {

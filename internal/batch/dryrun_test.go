@@ -1,6 +1,9 @@
 package batch
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,20 +36,91 @@ func TestDryRun(t *testing.T) {
 	}
 	got := make(map[string]modelmanager.ColumnProblem)
 	for _, p := range check.Problems {
-		p.Message = ""
+		p.Message, p.Cells = "", nil
 		got[p.Column] = p
 	}
 	want := map[string]modelmanager.ColumnProblem{
 		"unheard_of": {Column: "unheard_of", Code: modelmanager.CodeMissingColumn},
 		"net_worth":  {Column: "net_worth", Code: modelmanager.CodeInvalidRows, Count: 2, Samples: []string{"much", "lots"}, Rows: []int64{41, 42}},
-		"age":        {Column: "age", Code: modelmanager.CodeInvalidRows, Count: 1, Samples: []string{"31.5"}, Rows: []int64{43}},
+		"age":        {Column: "age", Code: modelmanager.CodeInvalidRows, Count: 2, Samples: []string{"x", "31.5"}, Rows: []int64{42, 43}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	if check.Rejected != 3 {
+		t.Errorf("%d rows would be rejected, not 3", check.Rejected)
+	}
+	if diff := cmp.Diff(map[string]string{"net_worth": "likeness", "age": "name", "city": "likeness"}, check.Matched); diff != "" {
+		t.Error(diff)
+	}
+	request := w.request(w.file("b.csv", []byte(rows)))
+	request.Input.Columns = map[string]string{"city": "", "unheard_of": "id"}
+	again, err := w.service.DryRun(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"net_worth": "likeness", "age": "name", "city": "none", "unheard_of": "asked"}, again.Matched); diff != "" {
+		t.Error(diff)
+	}
+	if len(again.Problems) == 0 || again.Problems[0].Column != "city" || again.Problems[0].Code != modelmanager.CodeMissingColumn {
+		t.Errorf("%+v", again.Problems)
+	}
+	if len(check.First) != 5 || !slices.Equal(check.First[0], []string{"1", "2.5", "30", "Rome"}) {
+		t.Errorf("the first rows are %q", check.First)
+	}
+	for _, p := range check.Problems {
+		if p.Column == "age" && (len(p.Cells) != 2 || p.Cells[0].Row != 42 || p.Cells[0].Value != "x" ||
+			p.Cells[0].Message == p.Cells[1].Message || strings.Contains(p.Cells[0].Message, "lots")) {
+			t.Errorf("%+v", p.Cells)
+		}
+	}
 	if keys := append(w.keys("active/"), w.keys("jobs/")...); len(keys) > 0 {
 		t.Errorf("a dry run left %q", keys)
 	}
+}
+
+// TestAWholeFileIsChecked: every row, and not only those that a dry run looks
+// at; how far it is is told on the way.
+func TestAWholeFileIsChecked(t *testing.T) {
+	w := newWorld(t, func(s *spec.Spec) { s.Features = []modelmanager.Field{{Name: "x", Type: modelmanager.Number}} })
+	const rows = 400_000
+	var text strings.Builder
+	text.WriteString("id,x\n")
+	for i := range rows {
+		if i%1000 == 999 && i > dryRunRows {
+			text.WriteString("a,much\n")
+		} else {
+			text.WriteString("a,1.5\n")
+		}
+	}
+	request := w.request(w.file("a.csv", []byte(text.String())))
+	check, err := w.service.DryRun(t.Context(), request)
+	if err != nil || check.Complete || check.Rejected != 0 || check.Rows != dryRunRows {
+		t.Fatalf("%d of %d, %v %v", check.Rejected, check.Rows, check.Complete, err)
+	}
+	var told []modelmanager.JobCheck
+	check, err = w.service.Check(t.Context(), request, func(check modelmanager.JobCheck) { told = append(told, check) })
+	if err != nil || !check.Complete || check.UnderWay || check.Rows != rows || check.Rejected != (rows-dryRunRows)/1000 ||
+		len(check.Problems) != 1 || check.Problems[0].Count != check.Rejected || check.Problems[0].Cells[0].Row != dryRunRows+1000 {
+		t.Errorf("%d of %d, %+v %v", check.Rejected, check.Rows, check.Problems, err)
+	}
+	if len(told) == 0 || !told[0].UnderWay {
+		t.Errorf("%d were told", len(told))
+	}
+	for i := 1; i < len(told); i++ {
+		if told[i].Rows <= told[i-1].Rows || told[i].Read < told[i-1].Read || told[i].Read > 1 {
+			t.Errorf("%+v after %+v", told[i], told[i-1])
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := w.service.Check(ctx, request, func(modelmanager.JobCheck) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	for range cap(w.service.checking) {
+		w.service.checking <- struct{}{}
+	}
+	_, err = w.service.Check(t.Context(), request, nil)
+	wantCode(t, err, modelmanager.CodeTooManyRequests)
 }
 
 func TestLikeness(t *testing.T) {
@@ -67,8 +141,12 @@ func TestLikeness(t *testing.T) {
 		{fields("x1", "x2"), []string{"x2", "x1"}, map[string]string{"x1": "x1", "x2": "x2"}},
 		{fields("income"), []string{"Income", "INCOME"}, map[string]string{}},
 		{fields("laterality"), []string{"lateralty"}, map[string]string{"laterality": "lateralty"}},
+		{fields("age", "income", "city"), []string{"age", "what they earn", "city"}, map[string]string{"age": "age", "income": "what they earn", "city": "city"}},
+		{fields("age", "income", "city"), []string{"age", "city", "what they earn"}, map[string]string{"age": "age", "city": "city"}},
+		{fields("age", "income", "city"), []string{"a", "b", "city"}, map[string]string{"city": "city"}},
 	} {
-		if diff := cmp.Diff(test.want, propose(test.fields, test.headers, nil)); diff != "" {
+		got, _ := propose(test.fields, test.headers, nil)
+		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%q: %s", test.headers, diff)
 		}
 	}

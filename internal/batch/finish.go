@@ -18,6 +18,7 @@ func (d *drive) finish(ctx context.Context, end *end) error {
 			return err
 		}
 	}
+	d.keepLogs(ctx)
 	// What was committed until the last moment counts.
 	if err := d.refresh(ctx, d.t); err != nil {
 		return err
@@ -65,9 +66,10 @@ func (d *drive) verify(ctx context.Context) error {
 
 // manifest describes the finished job.
 func (d *drive) manifest(end *end) *Manifest {
-	job := d.t.job()
 	now := d.now().UTC()
+	job := d.t.job(now)
 	job.State, job.Code, job.Reason, job.Finished, job.Rows = end.state, end.code, end.reason, &now, d.t.rows(false)
+	job.CPUSeconds = d.t.cpuSeconds(false)
 	version := d.workload.Version
 	m := &Manifest{
 		Job: job, Digest: d.t.record.Digest, Artifact: version.Artifact.Digest, Commit: version.Source.Commit,
@@ -101,6 +103,9 @@ func (s *Service) close(ctx context.Context, m *Manifest) error {
 	if err := s.config.Bucket.WriteAll(ctx, historyKey(m.ID, m.Model, m.State), nil); err != nil {
 		return err
 	}
+	if err := s.tidyLater(ctx, m.ID); err != nil {
+		return err
+	}
 	if err := s.clean(ctx, m); err != nil {
 		return err
 	}
@@ -115,6 +120,9 @@ func (s *Service) close(ctx context.Context, m *Manifest) error {
 func (s *Service) clean(ctx context.Context, m *Manifest) error {
 	if m.State == modelmanager.JobCancelled {
 		return s.deleteData(ctx, m.Job)
+	}
+	if err := s.config.Bucket.DeletePrefix(ctx, progressPrefix(m.ID)); err != nil {
+		return err
 	}
 	var kept []string
 	for _, part := range m.Parts {

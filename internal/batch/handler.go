@@ -34,6 +34,7 @@ func (s *Service) Handler() http.Handler {
 	handle("", s.assign)
 	handle("/{attempt}/renew", s.renew)
 	handle("/{attempt}/pieces/{piece}", s.piece)
+	handle("/{attempt}/store", s.store)
 	handle("/{attempt}/progress", s.progress)
 	handle("/{attempt}/plan", s.commitPlan)
 	handle("/{attempt}/commit", s.commit)
@@ -151,7 +152,11 @@ func (s *Service) progress(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	if c.step == platform.StepShards {
-		t.progress(c.index, attempt{id: c.attempt, rows: body.Rows})
+		t.progress(c.index, attempt{id: c.attempt, rows: body.Rows, cpu: max(body.CPUSeconds, 0), at: s.now()})
+		s.tell(ctx, t)
+		if err := s.hear(ctx, t); err != nil {
+			s.log.Debug("what other servers know of a job isn't known now", "job", c.job, "error", err)
+		}
 	}
 	return t.order(), nil
 }

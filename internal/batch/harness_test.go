@@ -70,6 +70,7 @@ type fakePlatform struct {
 	kill      func(index, attempt int) <-chan struct{}
 	full      chan struct{} // no task starts until it is closed
 	twice     bool          // each task runs twice at the same time
+	runDir    string        // of its agents
 
 	mu    sync.Mutex
 	steps map[string]*fakeStep
@@ -200,7 +201,7 @@ func (f *fakePlatform) attempt(ctx context.Context, run platform.JobRun, index, 
 			}()
 		}
 	}
-	config := agent.Config{Model: run.Workload.Version.Model, Task: &agent.Task{
+	config := agent.Config{Model: run.Workload.Version.Model, RunDir: f.runDir, Task: &agent.Task{
 		Server: run.Server, Token: run.Token, Job: run.Job, Step: string(run.Step), Index: index, Attempt: attempt,
 	}}
 	start := func(context.Context) (worker.Predictor, error) { return f.predictor(), nil }
@@ -287,11 +288,19 @@ type world struct {
 
 func newWorld(t testing.TB, change func(*spec.Spec)) *world {
 	t.Helper()
+	return newWorldIn(t, change, "", nil)
+}
+
+// newWorldIn keeps a world's objects in a store of its own, and lets it use
+// some prefixes.
+func newWorldIn(t testing.TB, change func(*spec.Spec), own string, prefixes []string) *world {
+	t.Helper()
 	s := &spec.Spec{
 		Name: "doubler", Summary: "Twice x.", Owner: "me@example.org", Serve: []modelmanager.Mode{modelmanager.Batch}, Rows: spec.Independent,
 		Features:    []modelmanager.Field{{Name: "x", Type: modelmanager.Number}},
 		Predictions: []modelmanager.Field{{Name: "y", Type: modelmanager.Number}},
 		Run:         spec.Run{Python: "predict.py:predict"},
+		Resources:   spec.Resources{CPU: 500, Memory: 512 << 20, Disk: 1 << 30},
 		Batch:       spec.Batch{RowsPerShard: 100, RowsPerCall: 10, Parallelism: 4, Timeout: spec.Duration(time.Minute), Retries: 3},
 	}
 	if change != nil {
@@ -304,10 +313,13 @@ func newWorld(t testing.TB, change func(*spec.Spec)) *world {
 	w := &world{t: t, in: t.TempDir(), platform: &fakePlatform{predictor: func() worker.Predictor { return &doubler{} }}}
 	w.version = modelmanager.Version{Model: "doubler", Number: 3, Spec: text, Digest: "sha256:1",
 		Artifact: modelmanager.Artifact{Digest: "sha256:2"}, Source: modelmanager.Source{Commit: "abc"}}
-	if w.bucket, err = storage.Open(t.Context(), "mem://"); err != nil {
+	if own == "" {
+		own, prefixes = "mem://", []string{"file://" + w.in}
+	}
+	if w.bucket, err = storage.Open(t.Context(), own); err != nil {
 		t.Fatal(err)
 	}
-	if w.locations, err = storage.NewLocations(t.Context(), []string{"file://" + w.in}); err != nil {
+	if w.locations, err = storage.NewLocations(t.Context(), prefixes); err != nil {
 		t.Fatal(err)
 	}
 	w.uploads = storage.NewUploads(w.bucket)

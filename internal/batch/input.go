@@ -71,6 +71,6 @@ func (s *Service) open(src source) (dataset.Source, error) {
 		return nil, err
 	}
 	return dataset.NewRangeSource(src.Size, func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-		return bucket.Read(ctx, key, offset, length)
+		return bucket.ReadMatching(ctx, key, src.ETag, offset, length)
 	}), nil
 }

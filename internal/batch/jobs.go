@@ -29,7 +29,7 @@ func (s *Service) Get(ctx context.Context, id string) (modelmanager.Job, error) 
 	if err := s.refresh(ctx, t); err != nil {
 		return modelmanager.Job{}, err
 	}
-	job := t.job()
+	job := t.job(s.now())
 	if cancelled, err := s.exists(ctx, cancelKey(id)); err == nil && cancelled {
 		job.Reason = "is being cancelled"
 	}
@@ -46,6 +46,7 @@ type Query struct {
 	Model     string
 	State     modelmanager.JobState
 	Labels    map[string]string
+	By        string
 	Limit     int // default 100, at most 1000
 	PageToken string
 }
@@ -61,17 +62,20 @@ func (s *Service) List(ctx context.Context, query Query) (Page, error) {
 	if after != "" && !idPattern.MatchString(after) {
 		return page, modelmanager.Errorf(modelmanager.CodeBadRequest, "listing jobs: %q is no page token of ours", after)
 	}
-	for {
+	for read := 0; ; {
 		entries, more, err := s.entries(ctx, after)
 		if err != nil {
 			return page, err
 		}
 		for _, e := range entries {
-			if len(page.Jobs) == query.Limit {
-				page.NextPageToken = page.Jobs[len(page.Jobs)-1].ID
+			if len(page.Jobs) == query.Limit || read >= query.Limit+listReads {
+				page.NextPageToken = after
 				return page, nil
 			}
 			after = e.id
+			if query.couldBe(e) {
+				read++
+			}
 			job, ok, err := s.selected(ctx, e, query)
 			if err != nil {
 				return page, err
@@ -135,9 +139,19 @@ func (s *Service) entries(ctx context.Context, after string) (entries []entry, m
 	return entries, more, nil
 }
 
+// listReads bounds how many jobs are read, and found to be others than those
+// that are wanted, for one page: it then ends early.
+const listReads = 1000
+
+// couldBe tells whether a job can be one of those that the query wants, as far
+// as its entry says.
+func (q Query) couldBe(e entry) bool {
+	return (q.Model == "" || e.model == q.Model) && (q.State == "" || e.state == "" || e.state == q.State)
+}
+
 // selected reads a job, if it can be one of those that the query wants.
 func (s *Service) selected(ctx context.Context, e entry, query Query) (modelmanager.Job, bool, error) {
-	if query.Model != "" && e.model != query.Model || query.State != "" && e.state != "" && e.state != query.State {
+	if !query.couldBe(e) {
 		return modelmanager.Job{}, false, nil
 	}
 	job, err := s.Get(ctx, e.id)
@@ -152,7 +166,7 @@ func (s *Service) selected(ctx context.Context, e entry, query Query) (modelmana
 			return job, false, nil
 		}
 	}
-	return job, query.State == "" || job.State == query.State, nil
+	return job, (query.State == "" || job.State == query.State) && (query.By == "" || job.By == query.By), nil
 }
 
 // Cancel ends a job. It returns at once; the job is cancelled when its state
@@ -185,11 +199,14 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 	if !job.State.Final() {
 		return modelmanager.Errorf(modelmanager.CodeConflict, "deleting the data of job %s: it is %s; cancel it first", id, job.State)
 	}
+	if err := s.config.Bucket.WriteAll(ctx, tidyKey(id), []byte(tidyAll)); err != nil {
+		return err
+	}
 	return s.deleteData(ctx, job)
 }
 
 // Folders of a job's payloads: everything that holds somebody's rows.
-var payloads = []string{"parts/", "rejected/", "logs/", "input/", "rows/", "search/"}
+var payloads = []string{"parts/", "rejected/", "logs/", "input/", "rows/", "search/", "progress/"}
 
 func (s *Service) deleteData(ctx context.Context, job modelmanager.Job) error {
 	for _, name := range payloads {

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -9,39 +10,86 @@ import (
 	"modelmanager.dev"
 )
 
+// How a feature's column was found.
+const (
+	matchedAsked    = "asked"
+	matchedName     = "name"
+	matchedLikeness = "likeness"
+	matchedOrder    = "order"
+	matchedItems    = "items" // of an array, one column each
+	matchedNone     = "none"  // as asked: it has no column
+)
+
 // propose maps features to headers: as asked, then by the same name, then by
-// likeness. It is a proposal for people to confirm; nothing runs on it unseen.
-func propose(fields []modelmanager.Field, headers []string, asked map[string]string) map[string]string {
+// likeness, and at last by their order. It is a proposal for people to confirm;
+// nothing runs on it unseen.
+func propose(fields []modelmanager.Field, headers []string, asked map[string]string) (mapping, matched map[string]string) {
 	free := make(map[string]bool, len(headers))
 	for _, header := range headers {
 		free[header] = header != ""
 	}
-	mapping := make(map[string]string)
-	take := func(feature, header string) {
-		mapping[feature] = header
+	mapping, matched = make(map[string]string), make(map[string]string)
+	take := func(feature, header, how string) {
+		mapping[feature], matched[feature] = header, how
 		free[header] = false
 	}
 	for _, f := range fields {
-		if header, ok := asked[f.Name]; ok && free[header] {
-			take(f.Name, header)
+		switch header, ok := asked[f.Name]; {
+		case ok && header == "":
+			matched[f.Name] = matchedNone
+		case ok && free[header]:
+			take(f.Name, header, matchedAsked)
 		}
 	}
 	for _, f := range fields {
-		if _, ok := asked[f.Name]; !ok && free[f.Name] {
-			take(f.Name, f.Name)
+		if _, ok := asked[f.Name]; ok {
+			continue
+		}
+		if free[f.Name] {
+			take(f.Name, f.Name, matchedName)
+		} else if slices.ContainsFunc(headers, func(header string) bool { return free[header] && strings.HasPrefix(header, f.Name+".") }) &&
+			f.Type == modelmanager.Array {
+			matched[f.Name] = matchedItems
 		}
 	}
 	for _, alike := range []func(a, b string) bool{sameWords, nearly} {
 		for _, f := range fields {
-			if _, ok := mapping[f.Name]; ok {
+			if matched[f.Name] != "" {
 				continue
 			}
 			if header, ok := only(f.Name, headers, free, alike); ok {
-				take(f.Name, header)
+				take(f.Name, header, matchedLikeness)
 			}
 		}
 	}
-	return mapping
+	inOrder(fields, headers, free, take, matched)
+	return mapping, matched
+}
+
+// inOrder takes the rest by their places, in a file that has just as many
+// columns as there are features, most of which are where they belong: what
+// stands between them is likely the feature whose place it has.
+func inOrder(fields []modelmanager.Field, headers []string, free map[string]bool, take func(feature, header, how string), matched map[string]string) {
+	if len(fields) != len(headers) {
+		return
+	}
+	known := 0
+	for i, f := range fields {
+		switch {
+		case matched[f.Name] == matchedNone, matched[f.Name] == "" && !free[headers[i]]:
+			return
+		case matched[f.Name] != "":
+			known++
+		}
+	}
+	if known*2 < len(fields) {
+		return
+	}
+	for i, f := range fields {
+		if matched[f.Name] == "" {
+			take(f.Name, headers[i], matchedOrder)
+		}
+	}
 }
 
 // only finds the header that is like a feature's name, if there is just one.

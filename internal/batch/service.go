@@ -35,6 +35,13 @@ type Config struct {
 	Key    []byte // the server's secret: the agents' tokens derive from it
 	Server string // base URL of the server's internal endpoints, as agents reach it
 
+	// Name is this server's, among those that share the bucket; "": it is alone.
+	Name string
+	// ThroughServer keeps agents from the store: they read and write through
+	// the server alone. Otherwise they get URLs of the store's own where it can
+	// sign any, and turn to the server if they can't reach it.
+	ThroughServer bool
+
 	Retention time.Duration // payloads of finished jobs go after this; 0: never
 	Logger    *slog.Logger  // nil: nothing is logged
 
@@ -56,6 +63,7 @@ type Service struct {
 
 	kick     chan struct{}       // wakes Run
 	planning chan struct{}       // bounds plans made in this process
+	checking chan struct{}       // bounds checks of whole files, alike
 	expired  time.Time           // jobs that finished before then have been swept; of Run alone
 	mu       sync.Mutex          // guards jobs
 	jobs     map[string]*tracker // live jobs that this server knows of
@@ -82,6 +90,7 @@ func New(config Config) *Service {
 		now:      time.Now,
 		kick:     make(chan struct{}, 1),
 		planning: make(chan struct{}, 2),
+		checking: make(chan struct{}, 2),
 		jobs:     make(map[string]*tracker),
 	}
 }

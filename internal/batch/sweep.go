@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -17,11 +18,9 @@ const (
 // sweep removes what has been kept long enough.
 func (s *Service) sweep(ctx context.Context) {
 	_, err := s.config.Uploads.Sweep(ctx, s.now().Add(-storage.UploadsKeptFor))
-	if err == nil {
-		err = s.sweepKeys(ctx)
-	}
-	if err == nil && s.config.Retention > 0 {
-		err = s.expire(ctx)
+	err = errors.Join(err, s.sweepKeys(ctx), s.tidy(ctx))
+	if s.config.Retention > 0 {
+		err = errors.Join(err, s.expire(ctx))
 	}
 	if err != nil && ctx.Err() == nil {
 		s.log.Error("removing what is too old failed", "error", err)

@@ -29,12 +29,24 @@ type tracker struct {
 
 	cancelled bool
 	steps     map[platform.Step]map[int]platform.JobEvent // by task; −1 is the step
+	killed    []platform.JobEvent                         // attempts whose logs are still to be kept
+	overAt    map[int]time.Time                           // when a shard's latest attempt that the platform saw end did
+
+	// What other servers are told, and tell.
+	lastTold   time.Time
+	lastHeard  time.Time
+	toldLast   news
+	heardAt    map[string]time.Time  // by server, when what it told was written
+	heardWaits map[string]heardWaits // by server
 }
 
 // attempt is a shard's latest attempt, as it last told us.
 type attempt struct {
-	id   string
-	rows modelmanager.JobRows
+	id    string
+	rows  modelmanager.JobRows
+	cpu   float64 // seconds
+	at    time.Time
+	heard bool // of another server, which it told
 }
 
 // track returns the tracker of a job that has no manifest.
@@ -98,6 +110,9 @@ func (t *tracker) next() <-chan struct{} {
 // refresh reads what is new in the job's folder.
 func (s *Service) refresh(ctx context.Context, t *tracker) error {
 	id := t.record.Job.ID
+	if err := s.hear(ctx, t); err != nil { // also of a job that waits to be planned
+		return err
+	}
 	t.mu.Lock()
 	p := t.plan
 	t.mu.Unlock()
@@ -219,18 +234,39 @@ func add(to *modelmanager.JobRows, rows modelmanager.JobRows) {
 	}
 }
 
+// cpuSeconds adds up what the shards that are done have cost and, if asked, the
+// attempts under way.
+func (t *tracker) cpuSeconds(live bool) float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sum := 0.0
+	for _, done := range t.done {
+		sum += done.CPUSeconds
+	}
+	if live {
+		for _, a := range t.live {
+			sum += a.cpu
+		}
+	}
+	return sum
+}
+
 // job describes the job as it is now.
-func (t *tracker) job() modelmanager.Job {
-	rows := t.rows(true)
+func (t *tracker) job(now time.Time) modelmanager.Job {
+	rows, cpu := t.rows(true), t.cpuSeconds(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	job := t.record.Job
 	job.Labels = maps.Clone(job.Labels)
+	if job.Reason == "" {
+		job.Reason = t.waitsFor(now)
+	}
 	if t.plan == nil {
 		return job
 	}
 	job.State, job.Rows, job.Input = modelmanager.JobRunning, rows, t.plan.Input
 	job.Started = &t.plan.Started
+	job.CPUSeconds = cpu
 	job.Rows.Total, _ = t.plan.rows()
 	job.Shards = modelmanager.JobShards{Total: len(t.plan.Shards), Done: len(t.done)}
 	return job
@@ -308,6 +344,10 @@ func (t *tracker) begin(step platform.Step) {
 
 // observe notes what the platform says of a task, or of a step as a whole.
 func (t *tracker) observe(event platform.JobEvent) {
+	if event.State == platform.TaskKilled {
+		t.wasKilled(event)
+		return
+	}
 	t.mu.Lock()
 	if t.steps == nil {
 		t.steps = make(map[platform.Step]map[int]platform.JobEvent)
@@ -318,6 +358,10 @@ func (t *tracker) observe(event platform.JobEvent) {
 	t.steps[event.Step][event.Index] = event
 	if event.State != platform.TaskRunning {
 		delete(t.live, event.Index) // or done, or about to start anew
+		if t.overAt == nil {
+			t.overAt = make(map[int]time.Time)
+		}
+		t.overAt[event.Index] = time.Now()
 	}
 	t.mu.Unlock()
 	t.notify()
@@ -335,6 +379,38 @@ func (t *tracker) busy() bool {
 		}
 	}
 	return false
+}
+
+// waitsFor says why nothing of the job runs, as this server or another has it
+// from the platform. The caller holds the lock.
+func (t *tracker) waitsFor(now time.Time) string {
+	if reason := t.platformWaits(); reason != "" {
+		return reason
+	}
+	for _, server := range slices.Sorted(maps.Keys(t.heardWaits)) {
+		if heard := t.heardWaits[server]; heard.reason != "" && now.Before(heard.until) {
+			return heard.reason
+		}
+	}
+	return ""
+}
+
+// platformWaits says why nothing of the job runs, where the platform does. The
+// caller holds the lock.
+func (t *tracker) platformWaits() string {
+	first, reason := -1, ""
+	for _, tasks := range t.steps {
+		for index, event := range tasks {
+			switch {
+			case index < 0:
+			case event.State == platform.TaskRunning:
+				return ""
+			case event.State == platform.TaskWaiting && (first < 0 || index < first):
+				first, reason = index, event.Reason
+			}
+		}
+	}
+	return reason
 }
 
 // ended returns the event that ended a step.
