@@ -106,9 +106,17 @@ func (r *Registry) wrote(model modelmanager.Model) {
 	r.tell(model)
 }
 
+// announced tells whether a record is a model for people to see: it has a
+// version, or somebody has described it ahead of its first one, as an operator
+// can where the store's records are objects of a cluster. A record that a
+// publication left to claim the name is none.
+func announced(model modelmanager.Model) bool {
+	return model.Latest > 0 || model.Owner != "" || model.Summary != ""
+}
+
 // tell updates the index and calls the subscribers; telling is held.
 func (r *Registry) tell(model modelmanager.Model) {
-	if model.Latest == 0 || !validName(model.Name) {
+	if !announced(model) || !validName(model.Name) {
 		return // claimed, and nothing published yet; or written by no registry
 	}
 	r.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"modelmanager.dev"
@@ -23,6 +24,9 @@ type index struct {
 	words   words
 	shared  map[string]string // other strings that many models share
 	trial   int               // models that a query looks at one by one before it turns to the lists
+
+	talliesMu sync.Mutex // of who only reads the index
+	tallies   map[tallyKey]Tally
 }
 
 // entry is a model, compactly. Its name is in index.names.
@@ -57,6 +61,7 @@ func newIndex() *index {
 		words:   newWords(),
 		shared:  map[string]string{},
 		trial:   256,
+		tallies: map[tallyKey]Tally{},
 	}
 }
 
@@ -139,6 +144,7 @@ func (x *index) put(model modelmanager.Model) (slot uint32, changed bool) {
 	}
 	x.refile(slot, old, e, found)
 	x.entries[slot] = e
+	clear(x.tallies)
 	return slot, true
 }
 

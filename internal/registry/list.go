@@ -15,9 +15,11 @@ type Query struct {
 	Owner     string            // exactly
 	Labels    map[string]string // all of them, exactly
 	Serve     modelmanager.Mode
-	Retired   bool   // retired models too
-	Limit     int    // default 50, at most 1000
-	PageToken string // of the page before
+	Retired   bool     // retired models too
+	Among     []string // of these names alone; nil: of any
+	But       []string // of none of these names
+	Limit     int      // default 50, at most 1000
+	PageToken string   // of the page before
 }
 
 // Page is a part of a list, by name. The token of the page after it stays
@@ -37,16 +39,41 @@ const (
 // List returns the models that a query selects, by name. It answers from the
 // index, which Run keeps.
 func (r *Registry) List(query Query) (Page, error) {
-	search, err := newSearch(query)
+	var page Page
+	err := r.search(query, func(s search) { page = r.index.page(s) })
+	return page, err
+}
+
+// search does something with a query and the index, while nothing changes.
+func (r *Registry) search(query Query, do func(search)) error {
+	s, err := newSearch(query)
 	if err != nil {
-		return Page{}, err
+		return err
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.index.loading != nil {
-		return Page{}, modelmanager.Errorf(modelmanager.CodeUnavailable, "listing models: the registry is still being read; try again in a moment")
+		return modelmanager.Errorf(modelmanager.CodeUnavailable, "listing models: the registry is still being read; try again in a moment")
 	}
-	return r.index.page(search), nil
+	if query.Among != nil {
+		s.among = r.index.slotsOf(query.Among)
+	}
+	if len(query.But) > 0 {
+		s.but = r.index.slotsOf(query.But)
+	}
+	do(s)
+	return nil
+}
+
+// slotsOf returns the slots of the models with these names.
+func (x *index) slotsOf(names []string) slotSet {
+	set := newSlotSet(len(x.entries))
+	for _, name := range names {
+		if slot, found := x.find(name); found {
+			set.add(slot)
+		}
+	}
+	return set
 }
 
 // search is a checked query.
@@ -55,7 +82,9 @@ type search struct {
 	owner string
 	label []string // key and value
 	serve modes
-	gone  bool // retired models too
+	gone  bool    // retired models too
+	among slotSet // nil: all
+	but   slotSet // nil: none
 	after string
 	limit int
 }
@@ -98,19 +127,27 @@ func (x *index) page(s search) Page {
 	if s.after != "" && start < len(x.order) && x.names.at(x.order[start]) == s.after {
 		start++
 	}
-	if len(s.words) == 0 && s.owner == "" && len(s.label) == 0 {
+	if s.all() {
 		return x.walk(s, x.order[start:], func(uint32) bool { return true })
 	}
 	if slots, full := x.try(s, x.order[start:min(start+x.trial, len(x.order))]); full || start+x.trial >= len(x.order) {
 		return x.walk(s, slots, func(uint32) bool { return true })
 	}
 	found := x.candidates(s)
-	unsure := slices.DeleteFunc(slices.Clone(s.words), isWord)
+	unsure := x.texts(s.unsure())
 	if found.count() > x.trial {
-		return x.walk(s, x.order[start:], func(slot uint32) bool { return found.has(slot) && x.contains(slot, unsure) })
+		return x.walk(s, x.order[start:], func(slot uint32) bool { return found.has(slot) && unsure.in(slot) })
 	}
-	return x.walk(s, x.sorted(found, s.after), func(slot uint32) bool { return x.contains(slot, unsure) })
+	return x.walk(s, x.sorted(found, s.after), unsure.in)
 }
+
+// all tells whether nothing but listed decides which models match.
+func (s search) all() bool {
+	return len(s.words) == 0 && s.owner == "" && len(s.label) == 0 && s.among == nil
+}
+
+// unsure are the words of which candidates doesn't know whether they occur.
+func (s search) unsure() []string { return slices.DeleteFunc(slices.Clone(s.words), isWord) }
 
 // walk makes a page of the first slots that match and may be listed.
 func (x *index) walk(s search, slots []uint32, matches func(uint32) bool) Page {
@@ -131,7 +168,7 @@ func (x *index) walk(s search, slots []uint32, matches func(uint32) bool) Page {
 
 func (x *index) listed(s search, slot uint32) bool {
 	e := &x.entries[slot]
-	return e.serve&s.serve == s.serve && (s.gone || e.retired == nil)
+	return e.serve&s.serve == s.serve && (s.gone || e.retired == nil) && (s.but == nil || !s.but.has(slot))
 }
 
 // try looks at each of the slots, and tells whether they fill a page and more.
@@ -149,13 +186,14 @@ func (x *index) try(s search, slots []uint32) ([]uint32, bool) {
 		labels = append(labels, id)
 	}
 	var matching []uint32
+	texts := x.texts(s.words)
 	for _, slot := range slots {
 		e := &x.entries[slot]
-		if !x.listed(s, slot) || s.owner != "" && e.owner != owner {
+		if !x.listed(s, slot) || s.owner != "" && e.owner != owner || s.among != nil && !s.among.has(slot) {
 			continue
 		}
 		if slices.ContainsFunc(labels, func(id uint32) bool { return !slices.Contains(e.labels, id) }) ||
-			!x.contains(slot, s.words) {
+			!texts.in(slot) {
 			continue
 		}
 		matching = append(matching, slot)
@@ -166,43 +204,13 @@ func (x *index) try(s search, slots []uint32) ([]uint32, bool) {
 	return matching, false
 }
 
-// contains tells whether each word occurs in a model's name or search text.
-func (x *index) contains(slot uint32, words []string) bool {
-	if len(words) == 0 {
-		return true
-	}
-	name, rest := x.names.at(slot), ""
-	for _, word := range words {
-		if strings.Contains(name, word) {
-			continue
-		}
-		if rest == "" {
-			e := &x.entries[slot]
-			var b strings.Builder
-			b.WriteString(e.summary)
-			b.WriteByte(' ')
-			b.WriteString(x.owners.value(e.owner))
-			for _, label := range e.labels {
-				_, value, _ := strings.Cut(x.labels.value(label), labelMark)
-				b.WriteByte(' ')
-				b.WriteString(value)
-			}
-			rest = strings.ToLower(b.String())
-		}
-		if !strings.Contains(rest, word) {
-			return false
-		}
-	}
-	return true
-}
-
 // isWord tells whether what a search looks for is one word of the vocabulary's kind.
 func isWord(s string) bool {
 	parts := splitWords(s)
 	return len(parts) == 1 && parts[0] == s
 }
 
-// candidates finds all slots that match owner and labels, and that have the
+// candidates finds all slots that match names, owner and labels, and that have the
 // words of the text that is searched for: all those that match, and more only
 // where the text has other characters than letters and digits.
 func (x *index) candidates(s search) slotSet {
@@ -213,6 +221,9 @@ func (x *index) candidates(s search) slotSet {
 		} else {
 			all.intersect(set)
 		}
+	}
+	if s.among != nil {
+		narrow(slices.Clone(s.among))
 	}
 	if s.owner != "" {
 		narrow(x.setOf(x.owners.with(s.owner)))

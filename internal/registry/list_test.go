@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,7 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"modelmanager.dev"
@@ -35,6 +37,7 @@ func matches(query registry.Query, model modelmanager.Model) bool {
 	}
 	return (query.Owner == "" || query.Owner == model.Owner) &&
 		(query.Serve == "" || slices.Contains(model.Serve, query.Serve)) &&
+		(query.Among == nil || slices.Contains(query.Among, model.Name)) && !slices.Contains(query.But, model.Name) &&
 		(query.Retired || model.Retired == nil)
 }
 
@@ -92,7 +95,43 @@ func drawQuery(t *rapid.T) registry.Query {
 	if rapid.IntRange(0, 3).Draw(t, "by label") == 0 {
 		query.Labels = map[string]string{"customer": rapid.SampledFrom([]string{"risk", "Risk", "", "x=y"}).Draw(t, "label")}
 	}
+	names := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string { return fmt.Sprintf("model-%d", rapid.IntRange(0, 45).Draw(t, "name")) }), 0, 20)
+	switch rapid.IntRange(0, 4).Draw(t, "by name") {
+	case 0:
+		query.Among = append([]string{}, names.Draw(t, "among")...)
+	case 1:
+		query.But = names.Draw(t, "but")
+	}
 	return query
+}
+
+// tallied is what a tally is, in the simplest way.
+func tallied(models []modelmanager.Model, most int) registry.Tally {
+	tally := registry.Tally{Models: len(models)}
+	counts := map[registry.Counted]int{}
+	for _, model := range models {
+		if model.Owner != "" {
+			counts[registry.Counted{Value: model.Owner}]++
+		}
+		for name, value := range model.Labels {
+			counts[registry.Counted{Name: name, Value: value}]++
+		}
+	}
+	for what, models := range counts {
+		what.Models = models
+		if what.Name == "" {
+			tally.Owners = append(tally.Owners, what)
+		} else {
+			tally.Labels = append(tally.Labels, what)
+		}
+	}
+	for _, list := range []*[]registry.Counted{&tally.Owners, &tally.Labels} {
+		slices.SortFunc(*list, func(a, b registry.Counted) int {
+			return cmp.Or(b.Models-a.Models, strings.Compare(a.Name, b.Name), strings.Compare(a.Value, b.Value))
+		})
+		*list = (*list)[:min(len(*list), most)]
+	}
+	return tally
 }
 
 // TestListAgainstOracle puts random models into the index, changes them, and
@@ -117,16 +156,26 @@ func TestListAgainstOracle(t *testing.T) {
 		for range 5 {
 			query := drawQuery(t)
 			var want []string
+			var selected []modelmanager.Model
 			for _, name := range slices.Sorted(maps.Keys(kept)) {
 				if matches(query, kept[name]) {
 					want = append(want, name)
+					selected = append(selected, kept[name])
 				}
+			}
+			most := rapid.IntRange(1, 6).Draw(t, "most")
+			tally, err := x.Tally(query, most)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := gocmp.Diff(tallied(selected, most), tally, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("%+v (-want +got):\n%s", query, diff)
 			}
 			got, err := all(x.Registry, query)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Fatalf("%+v (-want +got):\n%s", query, diff)
 			}
 		}

@@ -38,9 +38,9 @@ func validName(name string) bool {
 	return true
 }
 
-// sameRepository tells whether two addresses name one repository: git's
+// SameRepository tells whether two addresses name one repository: git's
 // several ways to write an address must not take a model from its owner.
-func sameRepository(a, b string) bool {
+func SameRepository(a, b string) bool {
 	return a == b || plainRepository(a) == plainRepository(b)
 }
 

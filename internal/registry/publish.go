@@ -144,7 +144,7 @@ func (r *Registry) claim(ctx context.Context, draft modelmanager.Version) (model
 			record = modelmanager.Model{Name: draft.Model, Created: draft.Created}
 		case err != nil:
 			return modelmanager.Model{}, err
-		case sameRepository(record.Repository, repository):
+		case SameRepository(record.Repository, repository):
 			return record, nil
 		case record.Repository != "":
 			return modelmanager.Model{}, nameTaken(record, repository)

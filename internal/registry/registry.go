@@ -110,24 +110,42 @@ func (r *Registry) WaitSynced(ctx context.Context) error {
 	}
 }
 
-// Get returns a model's whole record, from the store. A retired model comes
+// Get returns a model's whole record, from the store; while that can't be
+// reached, what is known of it, which is all but its older history. A retired model comes
 // with its record and an error of CodeRetired; for an unknown one the error
 // (CodeNotFound) names the nearest models.
 func (r *Registry) Get(ctx context.Context, name string) (modelmanager.Model, error) {
 	model, _, err := r.get(ctx, name)
+	if modelmanager.CodeOf(err) == modelmanager.CodeUnavailable {
+		if known, ok := r.known(name); ok {
+			model, err = known, nil
+		}
+	}
 	if err == nil && model.Retired != nil {
 		err = retiredError(model)
 	}
 	return model, err
 }
 
-// get reads the record of a model that has been published.
+// known returns what the index holds of a model: of its history, the setting
+// in force.
+func (r *Registry) known(name string) (modelmanager.Model, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	slot, ok := r.index.find(name)
+	if !ok {
+		return modelmanager.Model{}, false
+	}
+	return r.index.model(slot), true
+}
+
+// get reads the record of a model that has been published or described.
 func (r *Registry) get(ctx context.Context, name string) (modelmanager.Model, Revision, error) {
 	if err := CheckName(name); err != nil {
 		return modelmanager.Model{}, None, r.unknownModel(name)
 	}
 	model, revision, err := r.store.Model(ctx, name)
-	if modelmanager.CodeOf(err) == modelmanager.CodeNotFound || err == nil && model.Latest == 0 {
+	if modelmanager.CodeOf(err) == modelmanager.CodeNotFound || err == nil && !announced(model) {
 		return modelmanager.Model{}, None, r.unknownModel(name)
 	}
 	return model, revision, err

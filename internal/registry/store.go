@@ -1,4 +1,4 @@
-// Package registry keeps models and versions. The rules (contract 6) live once,
+// Package registry keeps models and versions. The rules live once,
 // in Registry; a Store beneath it keeps records and nothing else. Package
 // registrytest holds the suite that every Store passes.
 package registry

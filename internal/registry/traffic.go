@@ -35,13 +35,7 @@ func (r *Registry) Promote(ctx context.Context, model string, version int, chang
 }
 
 func (r *Registry) moveTraffic(ctx context.Context, name string, traffic modelmanager.Traffic, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error) {
-	if err := checkTraffic(name, traffic); err != nil {
-		return modelmanager.Model{}, err
-	}
-	if _, _, err := r.get(ctx, name); err != nil {
-		return modelmanager.Model{}, err
-	}
-	largest, err := r.checkVersions(ctx, name, traffic)
+	largest, err := r.mayTake(ctx, name, traffic)
 	if err != nil {
 		return modelmanager.Model{}, err
 	}
@@ -49,16 +43,31 @@ func (r *Registry) moveTraffic(ctx context.Context, name string, traffic modelma
 		if model.Retired != nil {
 			return false, retiredError(*model)
 		}
-		if seen != nil && !model.Traffic().At.Equal(*seen) {
-			return false, modelmanager.Errorf(modelmanager.CodeConflict,
-				"setting the traffic of %s: %s changed it meanwhile; look at it again", name, somebody(model.Traffic().By))
+		if err := unchanged(*model, seen); err != nil {
+			return false, err
 		}
-		if sameTraffic(model.Traffic(), traffic) {
+		_, _, canary := model.Traffic().Canary()
+		taken := canary && change.By != modelmanager.ByRollout // who asks for a canary's step as it is makes it stay
+		if sameTraffic(model.Traffic(), traffic) && !taken {
 			return false, nil
 		}
+		commit := model.Traffic().Commit
 		r.setTraffic(model, traffic, change)
+		if canary && change.By == modelmanager.ByRollout {
+			model.History[0].Commit = commit // of the publication whose canary it is
+		}
 		return true, describe(model, largest)
 	})
+}
+
+// unchanged fails if the setting in force isn't the one that somebody saw; nil:
+// they didn't look.
+func unchanged(model modelmanager.Model, seen *time.Time) error {
+	if seen == nil || model.Traffic().At.Equal(*seen) {
+		return nil
+	}
+	return modelmanager.Errorf(modelmanager.CodeConflict,
+		"setting the traffic of %s: %s changed it meanwhile; look at it again", model.Name, somebody(model.Traffic().By))
 }
 
 func somebody(by string) string {
@@ -69,9 +78,20 @@ func somebody(by string) string {
 }
 
 // Rollback goes back to the setting before the one in force; again, one
-// further back. Settings that answered nothing are passed over. CodeConflict
-// if there is nothing before.
+// further back. Settings that answered nothing, and the steps of canaries, are
+// passed over: back from a canary is where it came from. CodeConflict if there
+// is nothing before.
 func (r *Registry) Rollback(ctx context.Context, name string, change modelmanager.Change) (modelmanager.Model, error) {
+	return r.rollback(ctx, name, change, nil)
+}
+
+// RollbackAfter is Rollback for who acts on what they saw: it fails with
+// CodeConflict if the setting in force isn't the one made at the given time.
+func (r *Registry) RollbackAfter(ctx context.Context, name string, seen time.Time, change modelmanager.Change) (modelmanager.Model, error) {
+	return r.rollback(ctx, name, change, &seen)
+}
+
+func (r *Registry) rollback(ctx context.Context, name string, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error) {
 	if _, _, err := r.get(ctx, name); err != nil {
 		return modelmanager.Model{}, err
 	}
@@ -79,19 +99,24 @@ func (r *Registry) Rollback(ctx context.Context, name string, change modelmanage
 		if model.Retired != nil {
 			return false, retiredError(*model)
 		}
-		index, found := settingBefore(model.History, 0)
+		if err := unchanged(*model, seen); err != nil {
+			return false, err
+		}
+		back, found := Before(model.History)
 		if !found {
 			return false, modelmanager.Errorf(modelmanager.CodeConflict,
 				"rolling back %s: no setting of its traffic is kept from before the one in force; set the traffic instead", name)
 		}
-		back := model.History[index]
 		largest, err := r.checkVersions(ctx, name, back)
 		if err != nil {
 			return false, err
 		}
-		again := model.Traffic().Back
+		left := model.Traffic()
 		r.setTraffic(model, back, change)
-		model.History[0].Back = again + 1
+		model.History[0].Back = left.Back + 1
+		if change.By == modelmanager.ByRollout {
+			model.History[0].Commit = left.Commit // an older one's must not undo it
+		}
 		return true, describe(model, largest)
 	})
 }
@@ -147,11 +172,18 @@ func settingBefore(history []modelmanager.Traffic, index int) (int, bool) {
 	}
 	for {
 		before, found := chosenSetting(history, chosen+1)
-		if !found || len(history[before].Versions) > 0 {
+		if !found || !passedOver(history[before]) {
 			return before, found
 		}
 		chosen = before
 	}
+}
+
+// passedOver tells whether nobody wants to go back to a setting: it answered
+// nothing, or was a step on a canary's way.
+func passedOver(setting modelmanager.Traffic) bool {
+	_, _, canary := setting.Canary()
+	return canary || len(setting.Versions) == 0
 }
 
 // chosenSetting returns the index of the setting that somebody chose and that
@@ -213,6 +245,18 @@ func checkTraffic(name string, traffic modelmanager.Traffic) error {
 		return refuse("version %d can't be the shadow: it answers %d percent itself", traffic.Shadow, percent[traffic.Shadow])
 	}
 	return nil
+}
+
+// mayTake returns the version with the largest share if the model may have the
+// setting: it is well formed, and the model and its versions are there.
+func (r *Registry) mayTake(ctx context.Context, name string, traffic modelmanager.Traffic) (modelmanager.Version, error) {
+	if err := checkTraffic(name, traffic); err != nil {
+		return modelmanager.Version{}, err
+	}
+	if _, _, err := r.get(ctx, name); err != nil {
+		return modelmanager.Version{}, err
+	}
+	return r.checkVersions(ctx, name, traffic)
 }
 
 // checkVersions returns the version with the largest share once every version

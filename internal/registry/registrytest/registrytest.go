@@ -94,7 +94,7 @@ func sampleModel(name string) modelmanager.Model {
 		Latest:     3,
 		Created:    instant,
 		History: []modelmanager.Traffic{
-			{Versions: []modelmanager.Share{{Version: 3, Percent: 90}, {Version: 2, Percent: 10}}, Shadow: 1, Reason: "canary", By: "ana", At: instant.Add(time.Hour), Back: 2},
+			{Versions: []modelmanager.Share{{Version: 3, Percent: 90}, {Version: 2, Percent: 10}}, Shadow: 1, Reason: "canary", By: "ana", At: instant.Add(time.Hour), Commit: "0123456789012345678901234567890123456789", Back: 2},
 			{Versions: []modelmanager.Share{{Version: 2, Percent: 100}}, By: "ben", At: instant},
 		},
 	}
