@@ -28,6 +28,10 @@ func build(ctx context.Context, s *spec.Spec, dir string, options Options) error
 	command := exec.CommandContext(ctx, s.Build.Command[0], s.Build.Command[1:]...)
 	command.Dir = dir
 	command.Env = buildEnvironment()
+	if options.Images {
+		// A program of Go that needs no C shall need no C library of its image.
+		command.Env = append(command.Env, "CGO_ENABLED=0")
+	}
 	// The whole group is ended, compilers that it started included.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }

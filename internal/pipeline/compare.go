@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -29,13 +28,13 @@ func differs(fields []modelmanager.Field, example spec.Example, prediction json.
 	for _, field := range fields {
 		want, named := example.Predictions[field.Name]
 		if named && !near(want, got[field.Name], max(example.Tolerance, 0)) {
-			return fmt.Sprintf("%s is %s, and should be %s%s", field.Name, got[field.Name], want, within(example.Tolerance))
+			return fmt.Sprintf("%s is %s, and should be %s%s", field.Name, got[field.Name], want, toleranceText(example.Tolerance))
 		}
 	}
 	return ""
 }
 
-func within(tolerance float64) string {
+func toleranceText(tolerance float64) string {
 	if tolerance == 0 {
 		return ""
 	}
@@ -115,23 +114,4 @@ func reverse(rows arrow.RecordBatch) (arrow.RecordBatch, error) {
 		columns[i] = joined
 	}
 	return array.NewRecordBatch(rows.Schema(), columns, int64(n)), nil
-}
-
-// Text is the report for people.
-func (r *Report) Text() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: started in %s; its examples:\n", r.Model, durationText(r.Start))
-	for _, example := range r.Examples {
-		if example.Problem != "" {
-			fmt.Fprintf(&b, "  ✗ %s: %s\n", example.Name, example.Problem)
-		} else {
-			fmt.Fprintf(&b, "  ✓ %s: %s\n", example.Name, example.Predictions)
-		}
-	}
-	return b.String()
-}
-
-func durationText(d spec.Duration) string {
-	text, _ := d.MarshalText()
-	return string(text)
 }

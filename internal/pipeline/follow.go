@@ -30,7 +30,9 @@ type Follower struct {
 	// there already isn't built again.
 	Published func(ctx context.Context, model, tree string) (bool, error)
 	Interval  time.Duration // default 1 s
+	Again     time.Duration // after a fault that may pass, such as a registry's; default 30 s
 	Logger    *slog.Logger
+	Images    *Images // where the server runs images; nil: it runs folders
 
 	seen map[string]*seen // by folder
 
@@ -46,6 +48,9 @@ func (f *Follower) Run(ctx context.Context, pass func(problems map[string]error)
 	}
 	if _, err := os.ReadDir(f.Root); err != nil {
 		return fmt.Errorf("reading the folder of models: %w", err)
+	}
+	if f.Again == 0 {
+		f.Again = 30 * time.Second
 	}
 	f.seen, f.errors = map[string]*seen{}, map[string]error{}
 	ticker := time.NewTicker(f.Interval)
@@ -115,10 +120,12 @@ func (f *Follower) pass(ctx context.Context, first bool) bool {
 		}
 		settled := first || stamp == state.stamp
 		state.stamp = stamp
-		if !settled || stamp == state.done {
+		again := !state.again.IsZero() && !time.Now().Before(state.again)
+		if !settled || stamp == state.done && !again {
 			continue
 		}
-		state.done = stamp
+		first := first || again && stamp == state.done && state.first
+		state.done, state.first, state.again = stamp, first, time.Time{}
 		dealt = true
 		if twin != "" { // the two would replace each other for ever
 			f.problem(dir, modelmanager.Errorf(modelmanager.CodeNameTaken,
@@ -126,7 +133,7 @@ func (f *Follower) pass(ctx context.Context, first bool) bool {
 			continue
 		}
 		group.Go(func() error {
-			f.deal(ctx, dir, first)
+			f.deal(ctx, dir, state)
 			return nil
 		})
 	}
@@ -142,12 +149,15 @@ func (f *Follower) pass(ctx context.Context, first bool) bool {
 	return dealt
 }
 
-func (f *Follower) deal(ctx context.Context, dir string, first bool) {
-	result, err := f.publish(ctx, dir, first)
+func (f *Follower) deal(ctx context.Context, dir string, state *seen) {
+	result, err := f.publish(ctx, dir, state.first)
 	if ctx.Err() != nil {
 		return
 	}
 	f.problem(dir, err)
+	if modelmanager.CodeOf(err) == modelmanager.CodeUnavailable {
+		state.again = time.Now().Add(f.Again)
+	}
 	if result.New {
 		f.Logger.Info("published", "model", result.Model, "version", result.Version)
 	}
@@ -170,7 +180,7 @@ func (f *Follower) publish(ctx context.Context, dir string, first bool) (modelma
 			return none, err
 		}
 	}
-	options := Options{Scratch: f.Validator.Scratch, Progress: f.progress(folder.Spec.Name)}
+	options := Options{Scratch: f.Validator.Scratch, Progress: f.progress(folder.Spec.Name), Images: f.Images != nil}
 	prepared, err := Prepare(ctx, folder, options)
 	if err != nil {
 		return none, err
@@ -183,7 +193,10 @@ func (f *Follower) publish(ctx context.Context, dir string, first bool) (modelma
 	if err := report.Err(); err != nil {
 		return none, err
 	}
-	return Publish(ctx, prepared, f.Target, Publication{Source: SourceOf(ctx, dir)})
+	source := SourceOf(ctx, dir)
+	return Publish(ctx, prepared, f.Target, Publication{
+		Source: source, Committed: CommitTime(ctx, dir, source), Images: f.Images, Options: options,
+	})
 }
 
 // progressEvery bounds how often the log tells how far one activity has come.

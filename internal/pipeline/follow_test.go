@@ -18,6 +18,7 @@ import (
 type target struct {
 	mu       sync.Mutex
 	versions map[string][]string
+	away     int // of how many publications to come the server isn't there
 }
 
 func (s *target) Upload(_ context.Context, _ string, data io.Reader) (modelmanager.Upload, error) {
@@ -28,6 +29,10 @@ func (s *target) Upload(_ context.Context, _ string, data io.Reader) (modelmanag
 func (s *target) Publish(_ context.Context, model string, request modelmanager.PublishRequest, _ string) (modelmanager.PublishResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.away > 0 {
+		s.away--
+		return modelmanager.PublishResult{}, modelmanager.Errorf(modelmanager.CodeUnavailable, "not now")
+	}
 	s.versions[model] = append(s.versions[model], request.Source.Tree)
 	result := modelmanager.PublishResult{New: true}
 	result.Model, result.Version = model, len(s.versions[model])
@@ -63,7 +68,7 @@ func follow(t *testing.T, root string, to *target) *following {
 	f := &following{t: t, target: to, passes: make(chan map[string]error, 100)}
 	follower := &Follower{
 		Root: root, Validator: validator(t), Target: to, Published: to.published,
-		Interval: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		Interval: 10 * time.Millisecond, Again: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -196,5 +201,20 @@ func TestFollowNoFolder(t *testing.T) {
 	follower := &Follower{Root: filepath.Join(t.TempDir(), "nothing"), Logger: slog.New(slog.DiscardHandler)}
 	if err := follower.Run(t.Context(), nil); err == nil {
 		t.Error("a folder that isn't there is followed")
+	}
+}
+
+func TestAFaultThatPasses(t *testing.T) {
+	root := t.TempDir()
+	writeModel(t, filepath.Join(root, "doubler"), "", predictDouble)
+	to := &target{versions: map[string][]string{}, away: 2}
+	f := follow(t, root, to)
+	for range 2 {
+		if problems := f.next(); len(problems) != 1 {
+			t.Errorf("while the server is away: %v", problems)
+		}
+	}
+	if problems := f.next(); len(problems) != 0 || to.count("doubler") != 1 {
+		t.Errorf("afterwards: %v, %d versions", problems, to.count("doubler"))
 	}
 }

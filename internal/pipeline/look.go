@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"modelmanager.dev/internal/spec"
 )
@@ -16,6 +17,9 @@ type seen struct {
 	stamp string // when last looked at
 	done  string // the stamp that was dealt with
 	name  string // its model's, when it could be loaded last
+
+	again time.Time // when to deal with it again, though it looks the same; zero: not
+	first bool      // it was dealt with as in the first pass
 
 	folders []string // that the model is made of: its own, its templates', the shared ones
 	rough   string   // of every file in them, when the folder was last loaded

@@ -7,15 +7,20 @@ import (
 	"modelmanager.dev/internal/agent/worker"
 )
 
-// sayOutput tells the last lines that a worker has written, which often say
+// outputOf returns the last lines that a worker has written, which often say
 // more than its error.
-func (o Options) sayOutput(runDir, modelDir string) {
+func outputOf(runDir, modelDir string) []string {
 	data, err := os.ReadFile(worker.LogPath(runDir))
 	if err != nil {
-		return
+		return nil
 	}
-	if lines := readable(string(data), modelDir); len(lines) > 0 {
-		o.say("the model's last output:\n  %s", strings.Join(lines, "\n  "))
+	return readable(string(data), modelDir)
+}
+
+// sayOutput tells a worker's last lines.
+func (o Options) sayOutput(lines []string) {
+	if len(lines) > 0 {
+		o.say("the model's last output:\n  | %s", strings.Join(lines, "\n  | "))
 	}
 }
 

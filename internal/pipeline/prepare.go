@@ -18,6 +18,7 @@ import (
 type Options struct {
 	Scratch  string       // a folder for temporary files; "": the system's
 	Progress func(string) // told what is being done; may be nil
+	Images   bool         // take models that bring an image of their own, too
 }
 
 func (o Options) say(format string, args ...any) {
@@ -32,6 +33,9 @@ type Prepared struct {
 	Spec *spec.Spec
 	Dir  string // of its own; gone after Close
 	Tree string // digest of the folder before its build, for telling whether it changed
+
+	findings []Finding // of its files, before they were laid together
+	place    func(path string) spec.Problem
 }
 
 // Close removes what Prepare made.
@@ -76,10 +80,8 @@ func hashFile(w io.Writer, path string) error {
 // only read. The caller closes what is returned.
 func Prepare(ctx context.Context, folder *spec.Folder, options Options) (_ *Prepared, err error) {
 	s := folder.Spec
-	if s.NeedsImage() {
-		return nil, modelmanager.Errorf(modelmanager.CodeNeedsKubernetes,
-			"%s runs in an image of its own (build.%s), which needs Kubernetes; on one machine, models run as plain processes",
-			s.Name, imageKey(s.Build))
+	if s.NeedsImage() && !options.Images {
+		return nil, needsImage(s)
 	}
 	tree, err := Tree(folder)
 	if err != nil {
@@ -89,7 +91,7 @@ func Prepare(ctx context.Context, folder *spec.Folder, options Options) (_ *Prep
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{Spec: s, Dir: dir, Tree: tree}
+	p := &Prepared{Spec: s, Dir: dir, Tree: tree, findings: checkFolder(folder), place: folder.Place}
 	defer func() {
 		if err != nil {
 			p.Close()
@@ -97,6 +99,12 @@ func Prepare(ctx context.Context, folder *spec.Folder, options Options) (_ *Prep
 	}()
 	if err := folder.Materialize(ctx, dir); err != nil {
 		return nil, fmt.Errorf("laying out %s: %w", s.Name, err)
+	}
+	if s.NeedsImage() {
+		p.Spec, err = copied(s) // the image's command goes into it
+		if err != nil || s.Build.Image != "" {
+			return p, err
+		}
 	}
 	for _, file := range s.Files {
 		options.say("fetching %s", file.Path)
@@ -110,6 +118,21 @@ func Prepare(ctx context.Context, folder *spec.Folder, options Options) (_ *Prep
 		}
 	}
 	return p, nil
+}
+
+// copied returns a spec that may be changed.
+func copied(s *spec.Spec) (*spec.Spec, error) {
+	canonical, err := s.Canonical()
+	if err != nil {
+		return nil, err
+	}
+	return spec.FromCanonical(canonical)
+}
+
+func needsImage(s *spec.Spec) error {
+	return modelmanager.Errorf(modelmanager.CodeNeedsKubernetes,
+		"%s runs in an image of its own (build.%s), which needs Kubernetes; on one machine, models run as plain processes",
+		s.Name, imageKey(s.Build))
 }
 
 func imageKey(b *spec.Build) string {

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -18,36 +17,11 @@ import (
 	"modelmanager.dev/internal/spec"
 )
 
-// Report is what validation found out about a model.
-type Report struct {
-	Model       string          `json:"model"`
-	Start       spec.Duration   `json:"start"`       // from nothing to a loaded worker
-	Environment spec.Duration   `json:"environment"` // building what the language needs, before that
-	Examples    []ExampleResult `json:"examples"`
-}
-
 // ExampleResult is an example, and what the model answered.
 type ExampleResult struct {
 	Name        string          `json:"name"`
 	Predictions json.RawMessage `json:"predictions,omitempty"`
 	Problem     string          `json:"problem,omitempty"` // "": as expected
-}
-
-// Err returns what is wrong as one error; nil if nothing is.
-func (r *Report) Err() error {
-	var problems []error
-	for _, example := range r.Examples {
-		if example.Problem != "" {
-			problems = append(problems, fmt.Errorf("example %s: %s", example.Name, example.Problem))
-		}
-	}
-	if len(problems) == 0 {
-		return nil
-	}
-	return &modelmanager.Error{
-		Code:   modelmanager.CodeInvalidPredictions,
-		Detail: fmt.Sprintf("validating %s: %s", r.Model, errors.Join(problems...)),
-	}
 }
 
 // Validator runs models' examples for real.
@@ -57,59 +31,116 @@ type Validator struct {
 }
 
 // Validate runs a model's examples through its worker: together, reversed and
-// one by one. Different answers are an error, unless its rows are dependent.
-func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) (_ *Report, err error) {
-	s := p.Spec
-	report := &Report{Model: s.Name}
-	begin := time.Now()
-	built, err := v.Environments.Prepare(ctx, environment.Need{Spec: s, Dir: p.Dir}, options.Progress)
+// one by one. Different answers are an error, unless its rows are dependent. What
+// was found wrong with its files is in the report, too.
+func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) (*Report, error) {
+	report := &Report{Model: p.Spec.Name, Findings: slices.Clone(p.findings)}
+	err := v.run(ctx, trial{Prepared: p, Options: options, report: report})
+	if err != nil || report.Err() != nil {
+		options.sayOutput(report.Output)
+	}
 	if err != nil {
 		return nil, err
+	}
+	return report, nil
+}
+
+// trial is one model that is run for real.
+type trial struct {
+	*Prepared
+	Options
+	report *Report
+	// answered is called while the worker runs, when it has answered its
+	// examples, with what came of each; may be nil.
+	answered func(ctx context.Context, run *examplesRun, outcomes []outcome) error
+}
+
+// run starts a model's worker, runs its examples, and looks at what it takes.
+func (v *Validator) run(ctx context.Context, t trial) (err error) {
+	s, report := t.Spec, t.report
+	if s.NeedsImage() {
+		report.Skipped = "it runs in an image of its own, which can't be run here"
+		return nil
+	}
+	begin := time.Now()
+	built, err := v.Environments.Prepare(ctx, environment.Need{Spec: s, Dir: t.Dir}, t.Progress)
+	if err == nil {
+		built, err = v.lock(ctx, t, built)
+	}
+	if err != nil {
+		return err
 	}
 	report.Environment = spec.Duration(time.Since(begin).Round(time.Millisecond))
 
 	features, err := dataset.Compile(s.Features)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	predictions, err := dataset.Compile(s.Predictions)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	request, err := decodeExamples(s, features)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer request.Record.Release()
 
-	options.say("starting %s", s.Name)
+	t.say("starting %s", s.Name)
 	begin = time.Now()
 	runDir, err := os.MkdirTemp(v.Scratch, "validate-")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer os.RemoveAll(runDir)
 	defer func() {
 		if err != nil || report.Err() != nil {
-			options.sayOutput(runDir, p.Dir)
+			report.Output = outputOf(runDir, t.Dir)
 		}
 	}()
-	predictor, err := worker.Start(ctx, worker.Options{
+	predictor, err := startOnce(ctx, worker.Options{
 		Model: s.Name, Spec: s, Features: features, Predictions: predictions,
-		Dir: p.Dir, RunDir: runDir, Environment: built,
+		Dir: t.Dir, RunDir: runDir, Environment: built,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("validating %s: %w", s.Name, err)
+		return fmt.Errorf("validating %s: %w", s.Name, err)
 	}
 	defer predictor.Close()
 	report.Start = spec.Duration(time.Since(begin).Round(time.Millisecond))
 
-	run := examplesRun{spec: s, predictions: predictions, predictor: predictor}
-	options.say("running its examples: %d", len(s.Examples))
-	if err := run.all(ctx, request.Record, report); err != nil {
-		return nil, err
+	run := &examplesRun{spec: s, features: features, predictions: predictions, predictor: predictor}
+	t.say("running its examples: %d", len(s.Examples))
+	outcomes, err := run.all(ctx, request.Record, report)
+	if err == nil && t.answered != nil {
+		err = t.answered(ctx, run, outcomes)
 	}
-	return report, nil
+	t.weigh(predictor)
+	return err
+}
+
+// startOnce is worker.Start without a second try: what fails here would fail now
+// and then in production, and a model that hangs is found out in half the time.
+func startOnce(ctx context.Context, options worker.Options) (worker.Predictor, error) {
+	if options.Spec.Run.Job != nil {
+		return worker.Start(ctx, options)
+	}
+	supervisor := worker.NewSupervisor(options)
+	for {
+		changed, state := supervisor.Changed(), supervisor.State()
+		switch {
+		case state.Ready:
+			return supervisor, nil
+		case state.Failed:
+			supervisor.Close() // what went wrong is known already
+			return nil, modelmanager.Errorf(modelmanager.CodeModelError, "the worker can't be started: %s", state.Reason)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			supervisor.Close()
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // decodeExamples checks the examples as requests are checked.
@@ -139,14 +170,16 @@ func decodeExamples(s *spec.Spec, features *dataset.Schema) (*dataset.Request, e
 // examplesRun asks one worker for the predictions of a model's examples.
 type examplesRun struct {
 	spec        *spec.Spec
+	features    *dataset.Schema
 	predictions *dataset.Schema
 	predictor   worker.Predictor
 }
 
-func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *Report) error {
+// all runs the examples in every way, and returns what came of them together.
+func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *Report) ([]outcome, error) {
 	together, err := r.ask(ctx, rows)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, example := range r.spec.Examples {
 		result := ExampleResult{Name: exampleName(example, i), Predictions: together[i].prediction, Problem: together[i].problem}
@@ -156,9 +189,9 @@ func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *R
 		report.Examples = append(report.Examples, result)
 	}
 	if r.spec.Rows == spec.Dependent || r.spec.Run.Job != nil {
-		return nil
+		return together, nil
 	}
-	return r.independent(ctx, rows, together)
+	return together, r.independent(ctx, rows, together)
 }
 
 // independent checks that each row's predictions don't change with the rows

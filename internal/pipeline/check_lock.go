@@ -1,0 +1,99 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modelmanager.dev/internal/environment"
+)
+
+// lockName is a lock file that counts before a requirements.txt.
+const lockName = "requirements.lock"
+
+// frozen prints what is installed in an environment.
+const frozen = `import importlib.metadata as m
+print("\n".join(sorted({d.metadata["Name"] + "==" + d.version for d in m.distributions() if d.metadata["Name"]}, key=str.lower)))`
+
+// lock makes an environment that is the same on any day of one that isn't: what
+// was installed for a requirements.txt without fixed versions is written into a
+// lock file beside it, which becomes part of the version. It returns the
+// environment of that, in which the model is then tried. What can't be written so
+// stays as it was.
+func (v *Validator) lock(ctx context.Context, t trial, built environment.Environment) (environment.Environment, error) {
+	options, lockable := lockOptions(t.Dir)
+	if !lockable || t.Spec.Run.R != "" || built.Hash == "" || built.Python == "" {
+		return built, nil
+	}
+	command := exec.CommandContext(ctx, built.Python, "-I", "-c", frozen)
+	output, err := command.Output()
+	if err != nil {
+		return built, ctx.Err() // the finding says that nothing is fixed
+	}
+	packages := strings.Fields(string(output))
+	packages = slices.DeleteFunc(packages, func(text string) bool { return strings.HasPrefix(strings.ToLower(text), "pip==") })
+	if len(packages) == 0 {
+		return built, nil
+	}
+	text := "# What requirements.txt meant when this version was validated.\n" + strings.Join(append(options, packages...), "\n") + "\n"
+	path := filepath.Join(t.Dir, lockName)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return built, fmt.Errorf("writing the lock file of %s: %w", t.Spec.Name, err)
+	}
+	t.say("locking %s", count(len(packages), "package"))
+	locked, err := v.Environments.Prepare(ctx, environment.Need{Spec: t.Spec, Dir: t.Dir}, t.Progress)
+	if err != nil {
+		if ctx.Err() != nil {
+			return built, ctx.Err()
+		}
+		t.say("the lock file can't be installed, and is left out: %v", err)
+		return built, os.Remove(path)
+	}
+	t.report.Locked = packages
+	return locked, nil
+}
+
+// lockOptions tells whether a folder's requirements.txt leaves versions open and
+// is of nothing but packages by name, and returns the options in it, such as
+// where packages come from.
+func lockOptions(dir string) (options []string, lockable bool) {
+	for _, name := range []string{lockName, "uv.lock"} {
+		if isFile(filepath.Join(dir, name)) {
+			return nil, false
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "requirements.txt"))
+	if err != nil || len(data) > scanLimit {
+		return nil, false
+	}
+	open := false
+	text := strings.ReplaceAll(string(data), "\\\n", " ")
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
+		switch {
+		case line == "" || line[0] == '#':
+		case line[0] == '-':
+			name, _, _ := strings.Cut(strings.ReplaceAll(line, "=", " "), " ")
+			if !slices.Contains(sourceOptions, name) {
+				return nil, false // -r, -c, -e and what is not known
+			}
+			options = append(options, line)
+		case strings.ContainsAny(line, "@/\\") || strings.Contains(line, "--"):
+			return nil, false // an address, a path, hashes
+		default:
+			_, _, unpinned := unpinnedRequirement(line)
+			open = open || unpinned
+		}
+	}
+	return options, open
+}
+
+// sourceOptions say where packages come from, and in what form.
+var sourceOptions = []string{
+	"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index", "--trusted-host",
+	"--prefer-binary", "--only-binary", "--no-binary", "--pre",
+}

@@ -1,0 +1,230 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"modelmanager.dev"
+)
+
+// Outcome is what became of one step of a plan.
+type Outcome struct {
+	PlanStep
+	New     bool                  `json:"new,omitempty"`     // a version was published
+	Traffic *modelmanager.Traffic `json:"traffic,omitempty"` // after it
+	Problem string                `json:"problem,omitempty"` // "": it was done
+	Commit  string                `json:"commit,omitempty"`  // that was published
+
+	Err error `json:"-"`
+}
+
+const (
+	atATime   = 2  // models dealt with at a time
+	firstWave = 3  // models of a template that go first
+	attempts  = 10 // at a model whose traffic others change at the same time
+)
+
+// Execute does what a plan says, two models at a time, and tells each outcome as
+// it comes. One model that fails doesn't keep the others, but where a template
+// or shared folder changed, the first three of its models go first, and if all
+// of them fail, the others are left alone.
+//
+// It can be killed at any point and run again: versions are the same by content,
+// and what this very commit has rolled out is not touched again, so that a
+// roll-back outlives it. Each decision is taken anew when its turn comes.
+func (p *Publisher) Execute(ctx context.Context, plan *Plan, told func(Outcome)) ([]Outcome, error) {
+	run := &planRun{Publisher: p, plan: plan, told: told}
+	for _, group := range plan.Groups() {
+		wave := group
+		staged := len(group[0].Because) > 0 && group[0].Because[0].Kind != OwnFiles && len(group) > firstWave
+		if staged {
+			wave = group[:firstWave]
+		}
+		failed := run.all(ctx, wave)
+		if !staged || ctx.Err() != nil {
+			continue
+		}
+		rest := group[firstWave:]
+		if failed < firstWave {
+			run.all(ctx, rest)
+			continue
+		}
+		for _, step := range rest {
+			run.add(Outcome{PlanStep: step, Err: modelmanager.Errorf(modelmanager.CodeInvalidSpec,
+				"left as it is: the first %d models with the same change (%s) all failed", firstWave, step.Because[0])})
+		}
+	}
+	return run.outcomes, ctx.Err()
+}
+
+// planRun is one execution of a plan.
+type planRun struct {
+	*Publisher
+	plan *Plan
+	told func(Outcome)
+
+	mu       sync.Mutex
+	outcomes []Outcome
+}
+
+func (r *planRun) add(outcome Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	outcome.Commit = r.plan.Commit
+	if outcome.Err != nil {
+		outcome.Problem = outcome.Err.Error()
+	}
+	r.outcomes = append(r.outcomes, outcome)
+	if r.told != nil {
+		r.told(outcome)
+	}
+}
+
+// all deals with some steps, and returns how many failed.
+func (r *planRun) all(ctx context.Context, steps []PlanStep) (failed int) {
+	var group errgroup.Group
+	group.SetLimit(atATime)
+	var mu sync.Mutex
+	for _, step := range steps {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			outcome := r.step(ctx, step)
+			if ctx.Err() != nil {
+				return nil // it isn't known how far it came; the next run sees
+			}
+			r.add(outcome)
+			if outcome.Err != nil {
+				mu.Lock()
+				failed++
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // its functions return nil
+	return failed
+}
+
+// step deals with one model: until nobody changes its traffic meanwhile.
+func (r *planRun) step(ctx context.Context, step PlanStep) Outcome {
+	outcome := Outcome{PlanStep: step}
+	if step.Action == ActBroken {
+		outcome.Err = modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s", step.Why)
+		return outcome
+	}
+	for range attempts {
+		facts, err := r.decideNow(ctx, r.plan, &outcome.PlanStep)
+		if err == nil {
+			err = r.act(ctx, &outcome, facts)
+		}
+		if outcome.Err = err; modelmanager.CodeOf(err) != modelmanager.CodeConflict || ctx.Err() != nil {
+			return outcome
+		}
+	}
+	return outcome
+}
+
+// act does what was decided upon. CodeConflict: the model changed meanwhile.
+func (r *planRun) act(ctx context.Context, outcome *Outcome, f facts) error {
+	reason := r.plan.reason()
+	switch outcome.Action {
+	case ActBroken:
+		return modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s", outcome.Why)
+	case ActRetire:
+		r.say(outcome.Model, "retiring it")
+		return r.Server.RetireFor(ctx, outcome.Model, reason+" removed its folder "+outcome.Folder, r.plan.Commit, f.seen())
+	case ActPublish:
+		result, err := r.publish(ctx, outcome)
+		if err != nil {
+			return err
+		}
+		outcome.Version, outcome.New = result.Version, result.New
+	case ActRollOut:
+		// A run that was killed may have left an image without its tag.
+		if r.Images != nil && f.same.Artifact.Image != "" {
+			published := modelmanager.PublishResult{VersionInfo: *f.same}
+			if err := r.Images.tag(ctx, f.same.Artifact.Image, published, r.publication(outcome)); err != nil {
+				return err
+			}
+		}
+	default:
+		return nil
+	}
+	if r.hold {
+		return nil
+	}
+	seen := f.seen()
+	traffic, err := r.Server.RollOut(ctx, outcome.Model, outcome.Version, modelmanager.RolloutRequest{Reason: reason, Commit: r.plan.Commit, Seen: &seen})
+	if modelmanager.CodeOf(err) == modelmanager.CodeConflict {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("version %d of %s is published, but doesn't take traffic: %w", outcome.Version, outcome.Model, err)
+	}
+	outcome.Traffic = &traffic
+	return nil
+}
+
+// reason says in a model's history why its traffic changed.
+func (p *Plan) reason() string {
+	const most = 200
+	subject := []rune(p.span.To.Subject)
+	if len(subject) > most {
+		subject = append(subject[:most], '…')
+	}
+	return fmt.Sprintf("commit %.12s (%s)", p.Commit, string(subject))
+}
+
+func (r *planRun) say(model, text string) {
+	if r.Progress != nil {
+		r.Progress(model, text)
+	}
+}
+
+func (r *planRun) options(model string) Options {
+	return Options{Scratch: r.Scratch, Images: r.Images != nil, Progress: func(text string) { r.say(model, text) }}
+}
+
+func (r *planRun) publication(outcome *Outcome) Publication {
+	commit := r.plan.span.To
+	return Publication{
+		Source: modelmanager.Source{
+			Repository: r.plan.Repository, Commit: commit.ID, Path: outcome.Folder, Tree: outcome.tree, Author: commit.Author,
+		},
+		Hold: true, Reason: r.plan.reason(), Images: r.Images, Committed: commit.When.UTC().Format(time.RFC3339), Options: r.options(outcome.Model),
+	}
+}
+
+// publish validates and publishes a folder, without traffic for it.
+func (r *planRun) publish(ctx context.Context, outcome *Outcome) (modelmanager.PublishResult, error) {
+	var none modelmanager.PublishResult
+	folder, err := r.plan.load(outcome.Folder)
+	if err != nil {
+		return none, err
+	}
+	options := r.options(outcome.Model)
+	prepared, err := Prepare(ctx, folder, options)
+	if err != nil {
+		return none, err
+	}
+	defer prepared.Close()
+	report, err := r.Validator.Validate(ctx, prepared, options)
+	if err != nil {
+		return none, err
+	}
+	if err := report.Err(); err != nil {
+		return none, err
+	}
+	result, err := Publish(ctx, prepared, r.Server, r.publication(outcome))
+	if err == nil && result.Model == "" {
+		err = errors.New("the server answered without a version")
+	}
+	return result, err
+}

@@ -1,0 +1,305 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/archive"
+	"modelmanager.dev/internal/repository"
+	"modelmanager.dev/internal/spec"
+)
+
+// State is what a server has published, but for the artifacts themselves:
+// enough to make an empty server equal to it.
+type State struct {
+	Format   string       `json:"format"` // StateFormat
+	Exported time.Time    `json:"exported"`
+	Models   []ModelState `json:"models"`
+}
+
+// StateFormat names the form of a State.
+const StateFormat = "modelmanager/state/1"
+
+// ModelState is one model of a State.
+type ModelState struct {
+	Model    string                     `json:"model"`
+	Traffic  modelmanager.Traffic       `json:"traffic"`
+	Retired  *modelmanager.Change       `json:"retired,omitempty"`
+	Versions []modelmanager.VersionInfo `json:"versions"` // oldest first, with their specs
+}
+
+// ReadState reads a state that Export made.
+func ReadState(r io.Reader) (*State, error) {
+	var state State
+	if err := json.NewDecoder(r).Decode(&state); err != nil {
+		return nil, modelmanager.Errorf(modelmanager.CodeInvalidInput, "reading an exported state: %w", err)
+	}
+	if state.Format != StateFormat {
+		return nil, modelmanager.Errorf(modelmanager.CodeInvalidInput, "reading an exported state: its format is %q, not %q; make it by mm export", state.Format, StateFormat)
+	}
+	return &state, nil
+}
+
+// Exporter is a server whose state is wanted.
+type Exporter interface {
+	Models(ctx context.Context, retired bool, pageToken string) (modelmanager.ModelList, error)
+	Versions(ctx context.Context, model string, limit int, pageToken string) (modelmanager.VersionList, error)
+	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
+}
+
+// Export reads the state of a server.
+func Export(ctx context.Context, server Exporter, now time.Time) (*State, error) {
+	state := &State{Format: StateFormat, Exported: now.UTC().Truncate(time.Second), Models: []ModelState{}}
+	for token := ""; ; {
+		page, err := server.Models(ctx, true, token)
+		if err != nil {
+			return nil, err
+		}
+		for _, model := range page.Models {
+			exported, err := exportModel(ctx, server, model)
+			if err != nil {
+				return nil, fmt.Errorf("exporting %s: %w", model.Name, err)
+			}
+			state.Models = append(state.Models, exported)
+		}
+		if token = page.NextPageToken; token == "" {
+			return state, nil
+		}
+	}
+}
+
+func exportModel(ctx context.Context, server Exporter, model modelmanager.ModelInfo) (ModelState, error) {
+	state := ModelState{Model: model.Name, Traffic: model.Traffic.Traffic, Retired: model.Retired}
+	for token := ""; ; {
+		page, err := server.Versions(ctx, model.Name, 100, token)
+		if err != nil {
+			return state, err
+		}
+		for _, listed := range page.Versions {
+			version, err := server.Version(ctx, model.Name, listed.Version)
+			if err != nil {
+				return state, err
+			}
+			version.Health, version.Percent = modelmanager.Health{}, 0
+			state.Versions = append(state.Versions, version)
+		}
+		if token = page.NextPageToken; token == "" {
+			slices.Reverse(state.Versions)
+			return state, nil
+		}
+	}
+}
+
+// Restoration is a server that is being made equal to a state.
+type Restoration interface {
+	Target
+	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
+	SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic) (modelmanager.TrafficInfo, error)
+	Retire(ctx context.Context, model, reason string) error
+}
+
+// Restorer makes an empty server equal to an exported state: the same versions,
+// by number and digest, and the same traffic. What is there already stays, so
+// that it can be killed and run again.
+type Restorer struct {
+	Server Restoration
+	// Archives is a folder with the archives of the lost server (its object
+	// storage's artifacts/); "": there is none.
+	Archives string
+	// Repository has the commits that versions were made of; nil: none. Archives
+	// that are missing are made again of them.
+	Repository *repository.Repository
+	Scratch    string
+	NoTraffic  bool                     // restore versions only
+	Progress   func(model, text string) // may be nil
+}
+
+// Restored is what became of one model.
+type Restored struct {
+	Model    string `json:"model"`
+	Versions int    `json:"versions"` // that are there now
+	Problem  string `json:"problem,omitempty"`
+
+	Err error `json:"-"`
+}
+
+// Restore restores every model of a state. One that fails doesn't keep the others.
+func (r *Restorer) Restore(ctx context.Context, state *State, told func(Restored)) error {
+	var failed []error
+	for _, model := range state.Models {
+		restored := Restored{Model: model.Model}
+		restored.Versions, restored.Err = r.model(ctx, model)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if restored.Err != nil {
+			restored.Problem = restored.Err.Error()
+			failed = append(failed, restored.Err)
+		}
+		told(restored)
+	}
+	return errors.Join(failed...)
+}
+
+func (r *Restorer) say(model, format string, args ...any) {
+	if r.Progress != nil {
+		r.Progress(model, fmt.Sprintf(format, args...))
+	}
+}
+
+// model restores one model: its versions first, so that its traffic can name them.
+func (r *Restorer) model(ctx context.Context, state ModelState) (versions int, err error) {
+	for _, version := range state.Versions {
+		if err := r.version(ctx, version); err != nil {
+			return versions, fmt.Errorf("restoring version %d of %s: %w", version.Version, state.Model, err)
+		}
+		versions++
+	}
+	switch {
+	case r.NoTraffic || versions == 0:
+	case state.Retired != nil:
+		err = r.Server.Retire(ctx, state.Model, cmp.Or(state.Retired.Reason, "restored as it was: retired"))
+	case len(state.Traffic.Versions) > 0:
+		traffic := modelmanager.Traffic{Versions: state.Traffic.Versions, Shadow: state.Traffic.Shadow, Reason: "restored: " + state.Traffic.Reason}
+		_, err = r.Server.SetTraffic(ctx, state.Model, traffic)
+	}
+	if err != nil {
+		err = fmt.Errorf("restoring the traffic of %s: %w", state.Model, err)
+	}
+	return versions, err
+}
+
+func (r *Restorer) version(ctx context.Context, version modelmanager.VersionInfo) error {
+	there, err := r.Server.Version(ctx, version.Model, version.Version)
+	switch {
+	case err == nil && there.Digest == version.Digest:
+		return nil
+	case err == nil:
+		return modelmanager.Errorf(modelmanager.CodeConflict, "the server has another content under this number, %s; restore into an empty server", there.Digest)
+	case modelmanager.CodeOf(err) != modelmanager.CodeNotFound:
+		return err
+	}
+	r.say(version.Model, "restoring version %d", version.Version)
+	ref := modelmanager.ArtifactRef{Image: version.Artifact.Image}
+	if ref.Image == "" {
+		if ref.Upload, err = r.archive(ctx, version); err != nil {
+			return err
+		}
+	}
+	result, err := r.Server.Publish(ctx, version.Model, modelmanager.PublishRequest{
+		Spec: version.Spec, Artifact: ref, Source: version.Source, Version: version.Version, Hold: true, Reason: "restored",
+	}, "")
+	if err != nil {
+		return err
+	}
+	if result.Digest != version.Digest {
+		return modelmanager.Errorf(modelmanager.CodeConflict, "it is not what it was: its digest is %s and was %s", result.Digest, version.Digest)
+	}
+	return nil
+}
+
+// archive uploads a version's archive: the one that was kept, or one that is
+// made again of the version's commit.
+func (r *Restorer) archive(ctx context.Context, version modelmanager.VersionInfo) (upload string, err error) {
+	sum := strings.TrimPrefix(version.Artifact.Digest, "sha256:")
+	if len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "" {
+		return "", modelmanager.Errorf(modelmanager.CodeInvalidInput, "its artifact's digest is %.80q, which is none", version.Artifact.Digest)
+	}
+	if r.Archives != "" {
+		for _, dir := range []string{r.Archives, filepath.Join(r.Archives, "artifacts"), filepath.Join(r.Archives, "objects", "artifacts")} {
+			file, err := os.Open(filepath.Join(dir, sum+".tar.zst"))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return "", err
+			}
+			defer file.Close()
+			return r.upload(ctx, version, file)
+		}
+	}
+	if r.Repository == nil || version.Source.Commit == "" {
+		return "", modelmanager.Errorf(modelmanager.CodeNotFound,
+			"its archive %s.tar.zst is not there, and no commit to make it of is known; give --archives the artifacts folder of the lost server's storage", sum)
+	}
+	return r.rebuild(ctx, version)
+}
+
+// upload uploads an archive, if it is the version's.
+func (r *Restorer) upload(ctx context.Context, version modelmanager.VersionInfo, data io.Reader) (string, error) {
+	upload, err := r.Server.Upload(ctx, version.Model+".tar.zst", data)
+	if err == nil && "sha256:"+upload.SHA256 != version.Artifact.Digest {
+		err = modelmanager.Errorf(modelmanager.CodeConflict, "the archive is not what it was: its digest is sha256:%s and was %s", upload.SHA256, version.Artifact.Digest)
+	}
+	return upload.ID, err
+}
+
+// rebuild makes a version's archive of its commit.
+func (r *Restorer) rebuild(ctx context.Context, version modelmanager.VersionInfo) (_ string, err error) {
+	commit, err := r.Repository.Resolve(ctx, version.Source.Commit)
+	if err != nil {
+		return "", err
+	}
+	objects, err := r.Repository.Objects(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer objects.Close()
+	span := newSpan(r.Repository, commit, commit)
+	index, err := openIndex(ctx, span, objects, commit.Tree)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(r.Scratch, "restore-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Mkdir(filepath.Join(dir, ".git"), 0o755); err != nil {
+		return "", err
+	}
+	at := version.Source.Path
+	if _, found := index.at(at); !found {
+		return "", modelmanager.Errorf(modelmanager.CodeNotFound, "commit %.12s has no model in %q", commit.ID, at)
+	}
+	if _, err := r.Repository.CheckOut(ctx, commit.Tree, index.parts(at), dir); err != nil {
+		return "", err
+	}
+	folder, err := spec.LoadFolder(filepath.Join(dir, filepath.FromSlash(at)))
+	if err != nil {
+		return "", err
+	}
+	prepared, err := Prepare(ctx, folder, Options{Scratch: r.Scratch, Progress: func(text string) { r.say(version.Model, "%s", text) }})
+	if err != nil {
+		return "", err
+	}
+	defer prepared.Close()
+	files, err := archive.List(prepared.Dir, nil)
+	if err != nil {
+		return "", err
+	}
+	file, err := os.CreateTemp(r.Scratch, "archive-")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if _, err := archive.Write(file, files); err != nil {
+		return "", err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	return r.upload(ctx, version, file)
+}
