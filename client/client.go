@@ -28,14 +28,11 @@ import (
 type Client struct {
 	base  *url.URL
 	http  *http.Client
-	token string
+	token TokenSource // nil: none
 }
 
 // Option changes how a Client works.
 type Option func(*Client)
-
-// WithToken sends a bearer token with every call.
-func WithToken(token string) Option { return func(c *Client) { c.token = token } }
 
 // WithHTTPClient uses another HTTP client than http.DefaultClient.
 func WithHTTPClient(client *http.Client) Option { return func(c *Client) { c.http = client } }
@@ -112,8 +109,14 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	if call.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	if c.token != nil {
+		token, err := c.token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if token != "" {
+			request.Header.Set("Authorization", "Bearer "+token)
+		}
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -120,6 +122,32 @@ func TestWhatIsSent(t *testing.T) {
 		if _, err := c.Job(t.Context(), name); modelmanager.CodeOf(err) != modelmanager.CodeBadRequest {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+}
+
+func TestATokenThatRotates(t *testing.T) {
+	var got string
+	path := filepath.Join(t.TempDir(), "token")
+	c := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Get("Authorization")
+		fmt.Fprint(w, "{}")
+	}, client.WithTokenSource(client.TokenFile(path)))
+	if _, err := c.Model(t.Context(), "scorer"); modelmanager.CodeOf(err) != modelmanager.CodeUnauthenticated || !strings.Contains(err.Error(), path) {
+		t.Errorf("without the file: %v", err)
+	}
+	for _, token := range []string{"one", "two"} {
+		if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Model(t.Context(), "scorer"); err != nil || got != "Bearer "+token {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Model(t.Context(), "scorer"); modelmanager.CodeOf(err) != modelmanager.CodeUnauthenticated {
+		t.Errorf("of an empty file: %v", err)
 	}
 }
 

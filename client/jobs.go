@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -35,10 +36,33 @@ func (c *Client) CheckJob(ctx context.Context, model string, request modelmanage
 	return check, err
 }
 
+// CheckWholeJob is CheckJob of all rows, however many: progress, unless it is
+// nil, is called now and then with how far that is.
+func (c *Client) CheckWholeJob(ctx context.Context, model string, request modelmanager.JobRequest, progress func(modelmanager.JobCheck)) (modelmanager.JobCheck, error) {
+	var check modelmanager.JobCheck
+	response, err := c.send(ctx, call{method: http.MethodPost, path: []string{"v1", "models", model, "jobs", "check"}, body: request})
+	if err != nil {
+		return check, err
+	}
+	defer response.Body.Close()
+	for lines := json.NewDecoder(response.Body); ; {
+		check = modelmanager.JobCheck{}
+		switch err := lines.Decode(&check); {
+		case err != nil:
+			return check, modelmanager.Errorf(modelmanager.CodeUnavailable, "checking the file: the answer of %s broke off: %w; try again", c.base, err)
+		case !check.UnderWay:
+			return check, nil
+		case progress != nil:
+			progress(check)
+		}
+	}
+}
+
 // JobQuery narrows a list of jobs; its zero value lists all.
 type JobQuery struct {
 	Model     string
 	State     modelmanager.JobState
+	Mine      bool // only the caller's own
 	Labels    map[string]string
 	Limit     int
 	PageToken string
@@ -49,6 +73,9 @@ func (c *Client) Jobs(ctx context.Context, q JobQuery) (modelmanager.JobList, er
 	query := paging(q.Limit, q.PageToken)
 	set(query, "model", q.Model)
 	set(query, "state", string(q.State))
+	if q.Mine {
+		query.Set("mine", "true")
+	}
 	for name, value := range q.Labels {
 		query.Add("label", name+"="+value)
 	}
@@ -92,6 +119,28 @@ func (c *Client) JobRejected(ctx context.Context, id string) (io.ReadCloser, err
 	return c.jobStream(ctx, id, "rejected")
 }
 
+// JobRejectedTable returns a job's rejected rows as a table, csv or xlsx. The
+// caller closes it.
+func (c *Client) JobRejectedTable(ctx context.Context, id, format string) (io.ReadCloser, error) {
+	response, err := c.send(ctx, call{
+		method: http.MethodGet, path: []string{"v1", "jobs", id, "rejected"}, query: url.Values{"format": {format}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+// SampleJob looks at the first rows of a finished job's results, at most 100,
+// and at how its predictions are spread.
+func (c *Client) SampleJob(ctx context.Context, id string, rows int) (modelmanager.JobSample, error) {
+	var sample modelmanager.JobSample
+	err := c.do(ctx, call{
+		method: http.MethodGet, path: []string{"v1", "jobs", id, "sample"}, query: url.Values{"rows": {strconv.Itoa(rows)}},
+	}, &sample)
+	return sample, err
+}
+
 // JobLogs returns what the workers of a job have written. The caller closes it.
 func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) {
 	return c.jobStream(ctx, id, "logs")
@@ -132,6 +181,13 @@ func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelman
 			return job, ctx.Err()
 		}
 	}
+}
+
+// FollowJob calls progress for each state of a job for as long as one
+// connection lasts, and returns the last one. Unlike WatchJob's it needn't be
+// final: the server may be shutting down.
+func (c *Client) FollowJob(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error) {
+	return c.followEvents(ctx, id, progress)
 }
 
 // patience is how long a stream of events may be silent.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"modelmanager.dev"
 )
@@ -17,7 +18,10 @@ type ModelQuery struct {
 	Owner     string
 	Labels    map[string]string
 	Serve     modelmanager.Mode
-	Limit     int // of a page; 0: the server's default
+	Health    modelmanager.HealthState
+	Retired   bool // the retired ones, too
+	Count     int  // count all that match, and name so many of their owners and labels; 0: don't
+	Limit     int  // of a page; 0: the server's default
 	PageToken string
 }
 
@@ -27,6 +31,13 @@ func (c *Client) Models(ctx context.Context, q ModelQuery) (modelmanager.ModelLi
 	set(query, "q", q.Text)
 	set(query, "owner", q.Owner)
 	set(query, "serve", string(q.Serve))
+	set(query, "health", string(q.Health))
+	if q.Count > 0 {
+		query.Set("count", strconv.Itoa(q.Count))
+	}
+	if q.Retired {
+		query.Set("retired", "true")
+	}
 	for name, value := range q.Labels {
 		query.Add("label", name+"="+value)
 	}
@@ -37,8 +48,18 @@ func (c *Client) Models(ctx context.Context, q ModelQuery) (modelmanager.ModelLi
 
 // Model returns one model with its live version's spec.
 func (c *Client) Model(ctx context.Context, model string) (modelmanager.ModelInfo, error) {
+	return c.model(ctx, model, nil)
+}
+
+// ModelWithin is Model for who can't wait for what other servers have seen of a
+// canary, as ActivityWithin is.
+func (c *Client) ModelWithin(ctx context.Context, wait time.Duration, model string) (modelmanager.ModelInfo, error) {
+	return c.model(ctx, model, waiting(wait))
+}
+
+func (c *Client) model(ctx context.Context, model string, query url.Values) (modelmanager.ModelInfo, error) {
 	var info modelmanager.ModelInfo
-	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model}}, &info)
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model}, query: query}, &info)
 	return info, err
 }
 
@@ -47,6 +68,25 @@ func (c *Client) Retire(ctx context.Context, model, reason string) error {
 	query := url.Values{}
 	set(query, "reason", reason)
 	return c.do(ctx, call{method: http.MethodDelete, path: []string{"v1", "models", model}, query: query}, nil)
+}
+
+// RetireFor is Retire for a repository's pipeline: commit asks for it, and if
+// the setting of traffic in force isn't the one that was seen, it fails with
+// CodeConflict.
+func (c *Client) RetireFor(ctx context.Context, model, reason, commit string, seen time.Time) error {
+	query := url.Values{"seen": {seen.UTC().Format(time.RFC3339Nano)}}
+	set(query, "reason", reason)
+	set(query, "commit", commit)
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"v1", "models", model}, query: query}, nil)
+}
+
+// RollOut gives a published version the traffic that its spec asks for.
+func (c *Client) RollOut(ctx context.Context, model string, version int, request modelmanager.RolloutRequest) (modelmanager.Traffic, error) {
+	var traffic modelmanager.Traffic
+	err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"v1", "models", model, "versions", strconv.Itoa(version), "rollout"}, body: request,
+	}, &traffic)
+	return traffic, err
 }
 
 // Versions returns a page of a model's versions, newest first.
@@ -81,17 +121,31 @@ func (c *Client) Diff(ctx context.Context, model string, from, to int) (modelman
 	return diff, err
 }
 
-// Traffic returns a model's setting of traffic.
-func (c *Client) Traffic(ctx context.Context, model string) (modelmanager.Traffic, error) {
-	var traffic modelmanager.Traffic
+// Traffic returns a model's setting of traffic, and who answers while it isn't
+// in force yet.
+func (c *Client) Traffic(ctx context.Context, model string) (modelmanager.TrafficInfo, error) {
+	var traffic modelmanager.TrafficInfo
 	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "models", model, "traffic"}}, &traffic)
 	return traffic, err
 }
 
 // SetTraffic sets a model's traffic: its versions, shadow and reason.
-func (c *Client) SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic) (modelmanager.Traffic, error) {
-	var set modelmanager.Traffic
-	err := c.do(ctx, call{method: http.MethodPut, path: []string{"v1", "models", model, "traffic"}, body: traffic}, &set)
+func (c *Client) SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic) (modelmanager.TrafficInfo, error) {
+	return c.setTraffic(ctx, model, traffic)
+}
+
+// SetTrafficAfter is SetTraffic for who acts on what they saw: it fails with
+// CodeConflict if a setting was made since the one that was made at the given time.
+func (c *Client) SetTrafficAfter(ctx context.Context, model string, seen time.Time, traffic modelmanager.Traffic) (modelmanager.TrafficInfo, error) {
+	return c.setTraffic(ctx, model, struct {
+		modelmanager.Traffic
+		Seen time.Time `json:"seen"`
+	}{traffic, seen})
+}
+
+func (c *Client) setTraffic(ctx context.Context, model string, body any) (modelmanager.TrafficInfo, error) {
+	var set modelmanager.TrafficInfo
+	err := c.do(ctx, call{method: http.MethodPut, path: []string{"v1", "models", model, "traffic"}, body: body}, &set)
 	return set, err
 }
 
@@ -103,11 +157,20 @@ func (c *Client) TrafficHistory(ctx context.Context, model string) (modelmanager
 }
 
 // Rollback returns to the setting before; called again, to the one before that.
-func (c *Client) Rollback(ctx context.Context, model, reason string) (modelmanager.Traffic, error) {
-	var traffic modelmanager.Traffic
+func (c *Client) Rollback(ctx context.Context, model, reason string) (modelmanager.TrafficInfo, error) {
+	return c.rollback(ctx, model, modelmanager.RollbackRequest{Reason: reason})
+}
+
+// RollbackAfter is Rollback for who acts on what they saw: it fails with
+// CodeConflict if a setting was made since the one that was made at the given time.
+func (c *Client) RollbackAfter(ctx context.Context, model string, seen time.Time, reason string) (modelmanager.TrafficInfo, error) {
+	return c.rollback(ctx, model, modelmanager.RollbackRequest{Reason: reason, Seen: &seen})
+}
+
+func (c *Client) rollback(ctx context.Context, model string, request modelmanager.RollbackRequest) (modelmanager.TrafficInfo, error) {
+	var traffic modelmanager.TrafficInfo
 	err := c.do(ctx, call{
-		method: http.MethodPost, path: []string{"v1", "models", model, "rollback"},
-		body: modelmanager.RollbackRequest{Reason: reason},
+		method: http.MethodPost, path: []string{"v1", "models", model, "rollback"}, body: request,
 	}, &traffic)
 	return traffic, err
 }
@@ -171,6 +234,13 @@ func (c *Client) Limits(ctx context.Context) (modelmanager.Limits, error) {
 	var limits modelmanager.Limits
 	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "limits"}}, &limits)
 	return limits, err
+}
+
+// Info says what the server is, and what publishers bring to it.
+func (c *Client) Info(ctx context.Context) (modelmanager.ServerInfo, error) {
+	var info modelmanager.ServerInfo
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"v1", "version"}}, &info)
+	return info, err
 }
 
 // ServerVersion says what the server is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,8 +13,12 @@ import (
 	"strings"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/auth"
+	authlocal "modelmanager.dev/internal/auth/local"
 	"modelmanager.dev/internal/cli"
 	"modelmanager.dev/internal/environment"
+	leaderlocal "modelmanager.dev/internal/leader/local"
+	"modelmanager.dev/internal/peers"
 	"modelmanager.dev/internal/pipeline"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/platform/local"
@@ -22,8 +27,19 @@ import (
 	"modelmanager.dev/internal/storage"
 )
 
-// config makes a server's configuration on this machine. It is the only place
-// that knows the drivers. A data folder has:
+// config makes a server's configuration. This file and wire_kube.go are the
+// only places that know the drivers.
+func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.Config, error) {
+	switch o.platform {
+	case "local":
+		return o.local(ctx, logger)
+	case "kubernetes":
+		return o.kubernetes(ctx, logger)
+	}
+	return server.Config{}, modelmanager.Errorf(modelmanager.CodeBadRequest, "--platform is %q; it can be local or kubernetes", o.platform)
+}
+
+// local makes a server's configuration on this machine. A data folder has:
 //
 //	key            the secret from which tokens derive
 //	registry/      models and versions
@@ -32,7 +48,7 @@ import (
 //	environments/  what languages need, one for each lock file
 //	secrets/       a file for each secret that specs name, put there by the operator
 //	scratch/       temporary files, emptied at start
-func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.Config, error) {
+func (o *serveOptions) local(ctx context.Context, logger *slog.Logger) (server.Config, error) {
 	var none server.Config
 	data, err := filepath.Abs(o.data)
 	if err != nil {
@@ -54,7 +70,7 @@ func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.
 	if err != nil {
 		return none, err
 	}
-	bucket, err := storage.Open(ctx, "file://"+filepath.ToSlash(filepath.Join(data, "objects")))
+	bucket, err := storage.Open(ctx, cmp.Or(o.storage, "file://"+filepath.ToSlash(filepath.Join(data, "objects"))))
 	if err != nil {
 		return none, errors.Join(err, store.Close())
 	}
@@ -62,10 +78,10 @@ func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.
 	return server.Config{
 		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention,
 		Key: key, Store: store, Bucket: bucket,
-		Driver: func(open server.OpenArtifact) (platform.Driver, error) {
+		Driver: func(host server.Host) (platform.Driver, error) {
 			driver, err := local.New(local.Options{
 				Dir: filepath.Join(data, "platform"), Agent: []string{program, "agent"},
-				Artifact: open, Environments: environments, Slots: o.slots, Logger: logger,
+				Artifact: host.Open, Environments: environments, Slots: o.slots, Logger: logger,
 				Secret: secretsIn(filepath.Join(data, "secrets")),
 			})
 			if err != nil {
@@ -78,6 +94,9 @@ func (o *serveOptions) config(ctx context.Context, logger *slog.Logger) (server.
 			return driver, nil
 		},
 		Validator: &pipeline.Validator{Environments: environments, Scratch: scratch},
+		Elector:   leaderlocal.Alone{},
+		Peers:     peers.None{},
+		Auth:      auth.New(auth.Options{Authenticator: authlocal.Everybody{}, Authorizer: authlocal.Everybody{}, Logger: logger}),
 		Version:   cli.ProgramVersion(), Logger: logger,
 	}, nil
 }

@@ -1,4 +1,4 @@
-// Package api is the REST API (contract 4). Calls about models, versions,
+// Package api is the REST API (docs/api.md). Calls about models, versions,
 // traffic and jobs go through huma, which checks them and writes the OpenAPI
 // document; rows and files stream past it, through plain handlers.
 package api
@@ -14,11 +14,14 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/activity"
+	"modelmanager.dev/internal/auth"
 	"modelmanager.dev/internal/batch"
 	"modelmanager.dev/internal/gateway"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/problem"
 	"modelmanager.dev/internal/registry"
+	"modelmanager.dev/internal/rollout"
 	"modelmanager.dev/internal/storage"
 )
 
@@ -27,6 +30,8 @@ type Config struct {
 	Registry *registry.Registry
 	Platform *platform.Platform
 	Gateway  *gateway.Gateway
+	Activity *activity.Service
+	Rollouts *rollout.Loop // nil: nobody can say how a canary is
 	Jobs     *batch.Service
 	Uploads  *storage.Uploads
 	// Bucket keeps what an Idempotency-Key of a publication led to.
@@ -34,8 +39,18 @@ type Config struct {
 	// Adopt makes an upload the artifact of a version: it checks that it is an
 	// archive of a model's folder, and keeps it.
 	Adopt func(ctx context.Context, upload string) (modelmanager.Artifact, error)
+	// Artifacts says what publishers bring; the zero value: archives.
+	Artifacts modelmanager.Artifacts
+	// Image makes an image, named by digest, the artifact of a model's version:
+	// it checks that it is there, and may be the model's. nil: any image is
+	// taken at its word.
+	Image func(ctx context.Context, model, reference string) (modelmanager.Artifact, error)
+	// Card reads a version's card, a file of its folder; nil: nobody's.
+	Card func(ctx context.Context, version modelmanager.Version, path string) ([]byte, error)
 	// Ready says why the server can't serve yet; nil: it can.
 	Ready func() error
+	// Auth knows callers and their rights; nil: nobody may call but for /healthz.
+	Auth *auth.Auth
 
 	Version string       // of the program
 	Metrics http.Handler // nil: none
@@ -50,7 +65,8 @@ type Config struct {
 // API is the http.Handler of everything under /v1, and of the operations.
 type API struct {
 	Config
-	mux *http.ServeMux
+	mux       *routes
+	jobModels jobModels
 
 	draining chan struct{} // closed by Drain
 	drain    sync.Once
@@ -58,9 +74,13 @@ type API struct {
 
 // New makes the API.
 func New(config Config) *API {
-	a := &API{Config: config, mux: http.NewServeMux(), draining: make(chan struct{})}
+	a := &API{Config: config, draining: make(chan struct{})}
+	a.mux = &routes{ServeMux: http.NewServeMux(), api: a, rules: rules()}
 	if a.Logger == nil {
 		a.Logger = slog.Default()
+	}
+	if a.Artifacts.Kind == "" {
+		a.Artifacts.Kind = modelmanager.ArtifactArchive
 	}
 	if a.Ready == nil {
 		a.Ready = func() error { return nil }
@@ -68,11 +88,16 @@ func New(config Config) *API {
 	if a.Metrics == nil {
 		a.Metrics = http.NotFoundHandler()
 	}
+	if a.Auth == nil {
+		a.Auth = auth.New(auth.Options{Authenticator: closed{}, Authorizer: closed{}, Logger: a.Logger})
+	}
 	adoptErrors()
 	h := a.newHuma()
 	a.registerModels(h)
 	a.registerVersions(h)
+	a.registerCard(h)
 	a.registerTraffic(h)
+	a.registerActivity(h)
 	a.registerPredict(h)
 	a.registerJobs(h)
 	a.registerUploads(h)
@@ -87,9 +112,13 @@ func (a *API) newHuma() huma.API {
 	settings := huma.DefaultConfig("Model Manager", a.Version)
 	settings.Info.Description = "Find models, ask them for predictions in real time and in batch, and manage their versions. " +
 		"Errors are RFC 9457 problems with a `code` from a closed set. GET /v1/limits tells what a call may ask for."
-	settings.DocsPath = ""     // it would load a script from another host
-	settings.CreateHooks = nil // no $schema in answers
-	settings.SchemasPath = ""  // the OpenAPI document has them
+	settings.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", Description: "A Kubernetes token for this server's audience, or an ID token of the operator's OpenID provider"},
+	}
+	settings.Security = []map[string][]string{{"bearer": {}}, {}} // on one machine, callers need none
+	settings.DocsPath = ""                                        // it would load a script from another host
+	settings.CreateHooks = nil                                    // no $schema in answers
+	settings.SchemasPath = ""                                     // the OpenAPI document has them
 	h := humago.New(a.mux, settings)
 	h.UseMiddleware(a.checkCall)
 	return h
@@ -101,7 +130,7 @@ func (a *API) Drain() { a.drain.Do(func() { close(a.draining) }) }
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	tracked := &tracker{ResponseWriter: w}
+	tracked := &problem.Tracker{ResponseWriter: w}
 	defer a.recovered(tracked, r)
 	if err := a.guard(r); err != nil {
 		problem.Write(tracked, err)

@@ -80,7 +80,7 @@ func TestTheLifeOfAModel(t *testing.T) {
 	if got, err := c.Traffic(ctx, "scorer"); err != nil || !cmp.Equal(got, traffic) {
 		t.Errorf("%+v %v", got, err)
 	}
-	if _, err := c.SetTraffic(ctx, "scorer", traffic); err != nil {
+	if _, err := c.SetTraffic(ctx, "scorer", traffic.Traffic); err != nil {
 		t.Errorf("a setting that was read can't be sent back: %v", err)
 	}
 	back, err := c.Rollback(ctx, "scorer", "too careful")

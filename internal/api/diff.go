@@ -61,7 +61,7 @@ func (a *API) diffVersions(ctx context.Context, in *diffInput) (*body[modelmanag
 		})
 		diff.Breaking = diff.Breaking || change.Breaking
 	}
-	if err := a.compareExamples(ctx, &diff, specs[1]); err != nil {
+	if err := a.compareExamples(ctx, &diff, specs); err != nil {
 		diff.Problem = problem.Of(err).Detail
 	}
 	return answer(diff), nil
@@ -95,12 +95,15 @@ func trainingChanges(path string, from, to map[string]any) []modelmanager.Traini
 
 // compareExamples asks both versions for predictions of the newer one's
 // examples. An example that a version refuses has null for its prediction.
-func (a *API) compareExamples(ctx context.Context, diff *modelmanager.Diff, s *spec.Spec) error {
-	if !slices.Contains(s.Serve, modelmanager.RealTime) {
-		return modelmanager.Errorf(modelmanager.CodeNotServed, "the model serves batch only, so there are no predictions on the examples to compare")
+func (a *API) compareExamples(ctx context.Context, diff *modelmanager.Diff, specs [2]*spec.Spec) error {
+	for i, number := range []int{diff.From, diff.To} {
+		if !slices.Contains(specs[i].Serve, modelmanager.RealTime) {
+			return modelmanager.Errorf(modelmanager.CodeNotServed,
+				"version %d serves batch only, so it can't be asked about the examples; to see how predictions move, run a job of the same file with either version and compare what they answer", number)
+		}
 	}
 	request := modelmanager.PredictRequest{OnError: "partial"}
-	for _, example := range s.Examples {
+	for _, example := range specs[1].Examples {
 		features, err := json.Marshal(example.Features)
 		if err != nil {
 			return err

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -66,7 +68,7 @@ func TestOnlyOurOwnNameAndPages(t *testing.T) {
 }
 
 func TestOtherNamesIfToldSo(t *testing.T) {
-	a := api.New(api.Config{Hosts: []string{"models.example.org"}})
+	a := api.New(api.Config{Hosts: []string{"models.example.org"}, Auth: everybody()})
 	for host, want := range map[string]int{"models.example.org": 200, "Models.Example.Org.:443": 200, "other.example.org": 403} {
 		request := httptest.NewRequest("GET", "/v1/version", nil)
 		request.Host = host
@@ -74,6 +76,20 @@ func TestOtherNamesIfToldSo(t *testing.T) {
 		a.ServeHTTP(answer, request)
 		if answer.Code != want {
 			t.Errorf("%s: %d, want %d", host, answer.Code, want)
+		}
+	}
+}
+
+func TestTheAddressThatAServerIsReachedAt(t *testing.T) {
+	a := api.New(api.Config{Auth: everybody()})
+	for local, want := range map[string]int{"10.1.2.3": 200, "10.1.2.4": 403} {
+		request := httptest.NewRequest("GET", "/v1/version", nil)
+		request.Host = "10.1.2.3:8080"
+		address := &net.TCPAddr{IP: net.ParseIP(local), Port: 8080}
+		answer := httptest.NewRecorder()
+		a.ServeHTTP(answer, request.WithContext(context.WithValue(request.Context(), http.LocalAddrContextKey, address)))
+		if answer.Code != want {
+			t.Errorf("reached at %s: %d, want %d", local, answer.Code, want)
 		}
 	}
 }
@@ -246,7 +262,7 @@ func TestThePanicOfACallIsItsOwn(t *testing.T) {
 }
 
 func TestNotReadySaysWhenToComeBack(t *testing.T) {
-	a := api.New(api.Config{Ready: func() error {
+	a := api.New(api.Config{Auth: everybody(), Ready: func() error {
 		return &modelmanager.Error{Code: modelmanager.CodeUnavailable, Detail: "loading", RetryAfter: 2e9}
 	}})
 	answer := httptest.NewRecorder()

@@ -68,6 +68,12 @@ type listJobsInput struct {
 	Model string   `query:"model"`
 	State string   `query:"state" enum:"queued,running,succeeded,failed,cancelled"`
 	Label []string `query:"label,explode" doc:"name=value; repeatable"`
+	Mine  bool     `query:"mine" doc:"Only those that the caller has submitted"`
+}
+
+type sampleInput struct {
+	JobPath
+	Rows int `query:"rows" minimum:"0" maximum:"100" default:"20" doc:"How many of the first rows to show"`
 }
 
 type retryInput struct {
@@ -91,6 +97,7 @@ func (a *API) registerJobs(h huma.API) {
 			"default": problemResponse(h),
 		},
 	}, a.submitJob)
+	a.registerCheck(h)
 	register(h, huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: "/v1/jobs",
 		Summary: "List jobs, newest first", Tags: tags,
@@ -104,6 +111,16 @@ func (a *API) registerJobs(h huma.API) {
 			return nil, a.failed(ctx, err)
 		}
 		return answer(job), nil
+	})
+	register(h, huma.Operation{
+		OperationID: "sample-job", Method: http.MethodGet, Path: "/v1/jobs/{job}/sample",
+		Summary: "A finished job's first results, and how its predictions are spread", Tags: tags,
+	}, func(ctx context.Context, in *sampleInput) (*body[modelmanager.JobSample], error) {
+		sample, err := a.Jobs.Sample(ctx, in.Job, in.Rows)
+		if err != nil {
+			return nil, a.failed(ctx, err)
+		}
+		return answer(sample), nil
 	})
 	register(h, huma.Operation{
 		OperationID: "cancel-job", Method: http.MethodDelete, Path: "/v1/jobs/{job}",
@@ -136,22 +153,32 @@ func accepted(job modelmanager.Job) *submitOutput {
 	return &submitOutput{Status: http.StatusAccepted, Location: "/v1/jobs/" + job.ID, Body: job}
 }
 
+// jobRequest is what a caller asks for, by the version that the traffic says
+// unless they name one.
+func (a *API) jobRequest(ctx context.Context, name string, asked JobRequest) (batch.Request, error) {
+	model, err := a.Registry.Get(ctx, name)
+	if err != nil {
+		return batch.Request{}, err
+	}
+	number := asked.Version
+	if number == 0 {
+		if number = model.Traffic().Largest(); number == 0 {
+			return batch.Request{}, modelmanager.Errorf(modelmanager.CodeConflict,
+				"%s has no version in production; promote one, or name a version", name)
+		}
+	}
+	return batch.Request{
+		Model: name, Version: number, Input: asked.Input, Output: asked.Output,
+		Requested: asked.Version, MaxRejected: string(asked.MaxRejected), Labels: asked.Labels, By: caller(ctx),
+	}, nil
+}
+
 func (a *API) submitJob(ctx context.Context, in *submitInput) (*submitOutput, error) {
-	model, err := a.Registry.Get(ctx, in.Model)
+	request, err := a.jobRequest(ctx, in.Model, in.Body)
 	if err != nil {
 		return nil, a.failed(ctx, err)
 	}
-	number := in.Body.Version
-	if number == 0 {
-		if number = model.Traffic().Largest(); number == 0 {
-			return nil, a.failed(ctx, modelmanager.Errorf(modelmanager.CodeConflict,
-				"%s has no version in production; promote one, or name a version", in.Model))
-		}
-	}
-	request := batch.Request{
-		Model: in.Model, Version: number, Input: in.Body.Input, Output: in.Body.Output,
-		Requested: in.Body.Version, MaxRejected: string(in.Body.MaxRejected), Labels: in.Body.Labels, By: caller(ctx), IdempotencyKey: in.Key,
-	}
+	request.IdempotencyKey = in.Key
 	if in.DryRun {
 		check, err := a.Jobs.DryRun(ctx, request)
 		if err != nil {
@@ -171,8 +198,12 @@ func (a *API) listJobs(ctx context.Context, in *listJobsInput) (*body[modelmanag
 	if err != nil {
 		return nil, a.failed(ctx, err)
 	}
+	by := ""
+	if in.Mine {
+		by = caller(ctx)
+	}
 	page, err := a.Jobs.List(ctx, batch.Query{
-		Model: in.Model, State: modelmanager.JobState(in.State), Labels: labels, Limit: in.Limit, PageToken: in.PageToken,
+		By: by, Model: in.Model, State: modelmanager.JobState(in.State), Labels: labels, Limit: in.Limit, PageToken: in.PageToken,
 	})
 	if err != nil {
 		return nil, a.failed(ctx, err)

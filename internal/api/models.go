@@ -9,7 +9,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"modelmanager.dev"
-	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/registry"
 )
 
@@ -36,7 +35,9 @@ type listModelsInput struct {
 	Owner   string   `query:"owner"`
 	Label   []string `query:"label,explode" doc:"name=value; repeatable"`
 	Serve   string   `query:"serve" enum:"realtime,batch"`
+	Health  string   `query:"health" enum:"healthy,idle,starting,degraded,unhealthy"`
 	Retired bool     `query:"retired" doc:"List the retired ones too"`
+	Count   int      `query:"count" minimum:"0" maximum:"100" doc:"Count all that match, too, and name the most frequent owners and labels among them, so many of each"`
 }
 
 func (a *API) registerModels(h huma.API) {
@@ -60,10 +61,22 @@ func (a *API) listModels(ctx context.Context, in *listModelsInput) (*body[modelm
 	if err != nil {
 		return nil, a.failed(ctx, err)
 	}
-	page, err := a.Registry.List(registry.Query{
+	query := registry.Query{
 		Text: in.Text, Owner: in.Owner, Labels: labels, Serve: modelmanager.Mode(in.Serve),
 		Retired: in.Retired, Limit: in.Limit, PageToken: in.PageToken,
-	})
+	}
+	health := modelmanager.HealthState(in.Health)
+	var states map[modelmanager.HealthState][]string
+	if health != "" || in.Count > 0 {
+		if states, err = a.byHealth(); err != nil && health != "" {
+			return nil, a.failed(ctx, err)
+		}
+	}
+	selected := query
+	if health != "" {
+		selected = withHealth(query, health, states)
+	}
+	page, err := a.Registry.List(selected)
 	if err != nil {
 		return nil, a.failed(ctx, err)
 	}
@@ -71,79 +84,79 @@ func (a *API) listModels(ctx context.Context, in *listModelsInput) (*body[modelm
 	for i, model := range page.Models {
 		list.Models[i] = a.modelInfo(model)
 	}
+	if in.Count > 0 {
+		if list.Counts, err = a.counts(query, in.Count, health, states); err != nil {
+			return nil, a.failed(ctx, err)
+		}
+	}
 	return answer(list), nil
 }
 
-func (a *API) getModel(ctx context.Context, in *ModelPath) (*body[modelmanager.ModelInfo], error) {
+type getModelInput struct {
+	ModelPath
+	WaitQuery
+}
+
+func (a *API) getModel(ctx context.Context, in *getModelInput) (*body[modelmanager.ModelInfo], error) {
 	model, err := a.Registry.Get(ctx, in.Model)
 	if err != nil {
 		return nil, a.failed(ctx, err)
 	}
 	info := a.modelInfo(model)
-	if number := shown(model); number != 0 {
+	if number := shown(info); number != 0 {
 		version, err := a.Registry.Version(ctx, in.Model, number)
 		if err != nil {
 			return nil, a.failed(ctx, err)
 		}
 		info.Spec = json.RawMessage(version.Spec)
 	}
+	if a.Rollouts != nil {
+		if info.Canary, err = a.Rollouts.Describe(ctx, model, in.wait()); err != nil {
+			return nil, a.failed(ctx, err)
+		}
+	}
 	return answer(info), nil
 }
 
-// shown is the version that stands for a model: the one with the largest share,
-// or the latest of a model without traffic.
-func shown(model modelmanager.Model) int {
-	if number := model.Traffic().Largest(); number != 0 {
+// shown is the version that stands for a model: the one that answers the most
+// calls, or the latest of a model without traffic.
+func shown(model modelmanager.ModelInfo) int {
+	if number := model.Traffic.Now().Largest(); number != 0 {
 		return number
 	}
 	return model.Latest
 }
 
 func (a *API) modelInfo(model modelmanager.Model) modelmanager.ModelInfo {
+	traffic := a.trafficInfo(model)
 	return modelmanager.ModelInfo{
 		Name: model.Name, Summary: model.Summary, Owner: model.Owner, Labels: model.Labels, Serve: model.Serve,
-		Traffic: model.Traffic(), Health: a.modelHealth(model), Latest: model.Latest,
+		Traffic: traffic, Health: a.modelHealth(model, traffic), Latest: model.Latest,
 		Created: model.Created, Retired: model.Retired,
 	}
 }
 
-// modelHealth is the worst health of the versions with traffic.
-func (a *API) modelHealth(model modelmanager.Model) modelmanager.Health {
-	if model.Retired != nil {
-		return modelmanager.Health{State: modelmanager.Idle, Reason: "retired"}
-	}
-	worst := modelmanager.Health{State: modelmanager.Idle}
-	rank := map[modelmanager.HealthState]int{
-		modelmanager.Idle: 0, modelmanager.Healthy: 1, modelmanager.Unknown: 2,
-		modelmanager.Starting: 3, modelmanager.Degraded: 4, modelmanager.Unhealthy: 5,
-	}
-	for _, share := range model.Traffic().Versions {
-		health := a.Platform.Health(platform.Ref{Model: model.Name, Version: share.Version})
-		if rank[health.State] > rank[worst.State] {
-			worst = health
-		}
-	}
-	if _, reason, pending := a.Gateway.Pending(model.Name); pending && reason != "" && worst.State == modelmanager.Starting {
-		worst.Reason = reason // which says, too, who answers meanwhile
-	}
-	return worst
-}
-
 type retireInput struct {
 	ModelPath
-	Reason string `query:"reason" maxLength:"1000" doc:"Why, for the history"`
+	Reason string    `query:"reason" maxLength:"1000" doc:"Why, for the history"`
+	Commit string    `query:"commit" maxLength:"64" pattern:"^[0-9a-f]*$" doc:"The commit that asks for it, of a repository's pipeline"`
+	Seen   time.Time `query:"seen" doc:"When the setting of traffic was made that the caller saw in force; another by now is a conflict"`
 }
 
 func (a *API) retireModel(ctx context.Context, in *retireInput) (*struct{}, error) {
-	_, err := a.Registry.Retire(ctx, in.Model, change(ctx, in.Reason))
+	if in.Commit == "" {
+		_, err := a.Registry.Retire(ctx, in.Model, change(ctx, in.Reason))
+		return nil, a.failed(ctx, err)
+	}
+	_, err := a.Registry.RetireFor(ctx, in.Model, change(ctx, in.Reason), registry.ByCommit{Commit: in.Commit, Seen: &in.Seen})
 	return nil, a.failed(ctx, err)
 }
 
 // change records who asks for something now, and why.
 func change(ctx context.Context, reason string) modelmanager.Change {
-	return modelmanager.Change{By: caller(ctx), At: time.Now().UTC(), Reason: reason}
+	by := caller(ctx)
+	if by == modelmanager.ByRollout {
+		by += " (a caller)" // nobody passes for what Model Manager does by itself
+	}
+	return modelmanager.Change{By: by, At: time.Now().UTC(), Reason: reason}
 }
-
-// caller names who is calling. On one machine the server answers loopback only,
-// and everybody there is the same.
-func caller(context.Context) string { return "local" }

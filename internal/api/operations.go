@@ -5,16 +5,13 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"modelmanager.dev"
 )
 
 // state is the answer of the health checks.
 type state struct {
 	Status string `json:"status"`
-}
-
-// versionOf says what the server is.
-type versionOf struct {
-	Version string `json:"version"`
 }
 
 func (a *API) registerOperations(h huma.API) {
@@ -34,8 +31,8 @@ func (a *API) registerOperations(h huma.API) {
 	register(h, huma.Operation{
 		OperationID: "version", Method: http.MethodGet, Path: "/v1/version",
 		Summary: "What the server is", Tags: []string{"operations"},
-	}, func(context.Context, *struct{}) (*body[versionOf], error) {
-		return answer(versionOf{a.Version}), nil
+	}, func(context.Context, *struct{}) (*body[modelmanager.ServerInfo], error) {
+		return answer(modelmanager.ServerInfo{Version: a.Version, Artifacts: a.Artifacts}), nil
 	})
 	a.plain(h, huma.Operation{
 		OperationID: "metrics", Method: http.MethodGet, Path: "/metrics",
@@ -44,4 +41,13 @@ func (a *API) registerOperations(h huma.API) {
 		a.Metrics.ServeHTTP(w, r)
 		return nil
 	})
+}
+
+// Probe answers whether the server can serve, and nothing else: 200 or 503. It
+// is for the platform that runs the server and has no token, and is mounted
+// where callers don't reach it.
+func (a *API) Probe(w http.ResponseWriter, _ *http.Request) {
+	if a.Ready() != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 }

@@ -9,6 +9,12 @@ import (
 	"modelmanager.dev"
 )
 
+// IsPrediction tells whether a request is a call for rows, whose answer must cost
+// little.
+func IsPrediction(method, path string) bool {
+	return method == http.MethodPost && strings.HasPrefix(path, "/v1/models/") && strings.HasSuffix(path, "/predict")
+}
+
 // registerPredict mounts the calls for rows. They stream through the gateway,
 // which reads no body; the agent beside the model checks the rows.
 func (a *API) registerPredict(h huma.API) {

@@ -65,7 +65,7 @@ func (a *API) Publish(ctx context.Context, name string, request modelmanager.Pub
 		return none, err
 	}
 	if !request.Hold {
-		if err := a.rollOut(ctx, p.Spec, version, request.Reason); err != nil {
+		if err := a.rollOut(ctx, p.Spec, version, modelmanager.RolloutRequest{Reason: request.Reason}); err != nil {
 			return none, fmt.Errorf("version %d of %s is published, but doesn't take traffic: %w", version.Number, name, err)
 		}
 	}
@@ -106,8 +106,13 @@ func (a *API) artifact(ctx context.Context, name string, ref modelmanager.Artifa
 	switch {
 	case ref.Upload != "" && ref.Image != "":
 		return modelmanager.Artifact{}, modelmanager.Errorf(modelmanager.CodeBadRequest, "publishing %s: give an upload or an image, not both", name)
+	case ref.Upload != "" && a.Artifacts.Kind == modelmanager.ArtifactImage:
+		return modelmanager.Artifact{}, modelmanager.Errorf(modelmanager.CodeBadRequest,
+			"publishing %s: this server runs images, and can't run the archive of a folder; publish with mm publish of the server's version, %s", name, a.Version)
 	case ref.Upload != "":
 		return a.Adopt(ctx, ref.Upload)
+	case ref.Image != "" && a.Image != nil:
+		return a.Image(ctx, name, ref.Image)
 	case ref.Image != "":
 		return imageArtifact(ref.Image)
 	}

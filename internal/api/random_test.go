@@ -21,6 +21,7 @@ func targets(w *world) map[string]string {
 		"POST /v1/models/scorer/predict":                 `{"rows": [{"x": 1}], "ids": ["a"], "on_error": "partial"}`,
 		"POST /v1/models/scorer/versions/1/predict":      `{"rows": [{"x": 1}]}`,
 		"POST /v1/models/scorer/jobs?dry_run=true":       `{"input": {"uri": "` + uri + `", "columns": {"x": "x"}, "null": ["NA"]}, "output": {"add": []}, "labels": {"a": "b"}, "max_rejected": 1}`,
+		"POST /v1/models/scorer/jobs/check":              `{"input": {"uri": "` + uri + `", "columns": {"x": "x"}}, "version": 1}`,
 		"POST /v1/jobs/abcdefghijklmnopqrstuvwxyz/retry": ``,
 	}
 }

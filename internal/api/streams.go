@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"modelmanager.dev"
 )
 
 // registerJobStreams mounts what streams out of a job.
@@ -19,8 +21,14 @@ func (a *API) registerJobStreams(h huma.API) {
 			return a.stream(w, r, contentType, write)
 		})
 	}
-	stream("rejected", "The rejected rows, with reasons, as JSON Lines", "application/x-ndjson", a.Jobs.Rejected)
 	stream("logs", "What the workers have logged", "text/plain; charset=utf-8", a.Jobs.Logs)
+	a.plain(h, huma.Operation{
+		OperationID: "job-rejected", Method: http.MethodGet, Path: "/v1/jobs/{job}/rejected",
+		Summary: "The rejected rows, with reasons, as JSON Lines or a table", Tags: []string{"jobs"},
+		Parameters: []*huma.Param{{Name: "format", In: "query",
+			Schema:      &huma.Schema{Type: huma.TypeString, Enum: []any{"jsonl", "csv", "xlsx"}, Default: "jsonl"},
+			Description: "csv and xlsx: the input's columns as they were, then the row's number, the feature at fault and the reason"}},
+	}, "application/x-ndjson", a.rejected)
 	a.plain(h, huma.Operation{
 		OperationID: "job-output", Method: http.MethodGet, Path: "/v1/jobs/{job}/output",
 		Summary: "The results as one stream, in the input's order and format", Tags: []string{"jobs"},
@@ -44,6 +52,25 @@ func (a *API) registerJobStreams(h huma.API) {
 			"204": {Description: "The last event was sent before: Last-Event-ID is the job's final state"},
 		},
 	}, "text/event-stream", a.jobEvents)
+}
+
+// rejected sends a job's rejected rows.
+func (a *API) rejected(w http.ResponseWriter, r *http.Request) error {
+	format := r.URL.Query().Get("format")
+	switch format {
+	case "", "jsonl":
+		return a.stream(w, r, contentTypes["jsonl"], a.Jobs.Rejected)
+	case "csv", "xlsx":
+		job, err := a.Jobs.Get(r.Context(), r.PathValue("job"))
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", job.Model+"-"+job.ID+"-rejected."+format))
+		return a.stream(w, r, contentTypes[format], func(ctx context.Context, id string, w io.Writer) error {
+			return a.Jobs.RejectedTable(ctx, id, format, w)
+		})
+	}
+	return modelmanager.Errorf(modelmanager.CodeBadRequest, "rejected rows come as jsonl, csv or xlsx, not as %q", shortened(format))
 }
 
 // contentTypes of the formats that files have.

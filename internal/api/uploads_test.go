@@ -8,13 +8,15 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"modelmanager.dev/internal/problem"
 )
 
 // TestAnUploadThatStandsStillEnds sends half a body, and nothing more.
 func TestAnUploadThatStandsStillEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body := &patient{body: r.Body, control: http.NewResponseController(&tracker{ResponseWriter: w}), patience: 50 * time.Millisecond}
+		body := &patient{body: r.Body, control: http.NewResponseController(&problem.Tracker{ResponseWriter: w}), patience: 50 * time.Millisecond}
 		_, _ = io.Copy(io.Discard, body)
 		ended <- body.err
 	}))

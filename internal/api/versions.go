@@ -44,6 +44,7 @@ func (a *API) registerVersions(h huma.API) {
 			"default": problemResponse(h),
 		},
 	}, a.publishVersion)
+	a.registerRollOut(h)
 	a.registerDiff(h)
 	a.plain(h, huma.Operation{
 		OperationID: "version-logs", Method: http.MethodGet, Path: "/v1/models/{model}/versions/{version}/logs",

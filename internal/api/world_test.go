@@ -27,19 +27,24 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
+	"modelmanager.dev/internal/activity"
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/agent/serve"
 	"modelmanager.dev/internal/agent/shard"
 	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/api"
+	"modelmanager.dev/internal/auth"
+	authlocal "modelmanager.dev/internal/auth/local"
 	"modelmanager.dev/internal/batch"
 	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/gateway"
+	"modelmanager.dev/internal/peers"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/platform/control"
 	platformmemory "modelmanager.dev/internal/platform/memory"
 	"modelmanager.dev/internal/registry"
 	registrymemory "modelmanager.dev/internal/registry/memory"
+	"modelmanager.dev/internal/rollout"
 	"modelmanager.dev/internal/spec"
 	"modelmanager.dev/internal/storage"
 )
@@ -63,11 +68,14 @@ type world struct {
 	bucket   *storage.Bucket
 	uploads  *storage.Uploads
 	gateway  *gateway.Gateway
+	rollouts *rollout.Loop
 	log      *syncBuffer
 	allowed  string // a folder that jobs may use
 
 	mu     sync.Mutex
+	others []peers.Peer                                  // servers beside this one
 	before func(ctx context.Context, s *spec.Spec) error // each call of a worker
+	loads  func(ctx context.Context, s *spec.Spec) error // each start of a replica
 }
 
 // syncBuffer is a log that many write.
@@ -90,6 +98,12 @@ func (s *syncBuffer) String() string {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOf(t, everybody())
+}
+
+// newWorldOf is a world whose callers are known by an Auth.
+func newWorldOf(t testing.TB, callers *auth.Auth) *world {
+	t.Helper()
 	w := &world{t: t, log: &syncBuffer{}, allowed: t.TempDir()}
 	logger := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	must := func(err error) {
@@ -104,11 +118,24 @@ func newWorld(t testing.TB) *world {
 	must(err)
 	w.bucket, w.uploads = bucket, storage.NewUploads(bucket)
 	w.registry = registry.New(registrymemory.New(), registry.Options{Logger: logger})
-	driver, err := platformmemory.New(platformmemory.Options{Predict: w.predict, Task: w.task})
+	driver, err := platformmemory.New(platformmemory.Options{Predict: w.predict, Task: w.task, Load: w.load})
 	must(err)
 	runs := platform.New(driver, platform.Options{Logger: logger})
-	w.gateway, err = gateway.New(gateway.Config{Registry: w.registry, Platform: runs, Workload: w.workload, Logger: logger})
+	recorder := activity.NewRecorder()
+	w.gateway, err = gateway.New(gateway.Config{Registry: w.registry, Platform: runs, Workload: w.workload, Activity: recorder, Logger: logger})
 	must(err)
+	activities := activity.New(activity.Config{
+		Recorder: recorder, Platform: runs, Peers: w, Key: []byte("peers"),
+		Loads: func() (loads []activity.Load) {
+			for _, load := range w.gateway.Load() {
+				loads = append(loads, activity.Load{Ref: load.Ref, InFlight: load.InFlight, Waiting: load.Waiting})
+			}
+			return loads
+		},
+	})
+	w.rollouts = rollout.New(rollout.Config{
+		Registry: w.registry, Platform: runs, Workload: w.workload, Since: activities.Since, Every: 10 * time.Millisecond, Logger: logger,
+	})
 	signer := storage.NewSigner([]byte("objects"))
 	internal := http.NewServeMux()
 	agents := httptest.NewServer(internal)
@@ -119,15 +146,15 @@ func newWorld(t testing.TB) *world {
 	internal.Handle(shard.PathJobs, jobs.Handler())
 	internal.Handle(storage.PathObjects, storage.Handler(signer, bucket, locations))
 	w.api = api.New(api.Config{
-		Registry: w.registry, Platform: runs, Gateway: w.gateway, Jobs: jobs, Uploads: w.uploads, Bucket: bucket,
-		Adopt: w.adopt, Version: "test", Logger: logger,
+		Registry: w.registry, Platform: runs, Gateway: w.gateway, Activity: activities, Rollouts: w.rollouts, Jobs: jobs, Uploads: w.uploads, Bucket: bucket,
+		Adopt: w.adopt, Auth: callers, Version: "test", Logger: logger,
 	})
 	w.server = httptest.NewServer(w.api)
 	w.client = w.connect(w.server.URL)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var loops sync.WaitGroup
-	for _, run := range []func(context.Context) error{w.registry.Run, runs.Run, jobs.Run} {
+	for _, run := range []func(context.Context) error{w.registry.Run, runs.Run, jobs.Run, w.rollouts.Run} {
 		loops.Go(func() { _ = run(ctx) })
 	}
 	t.Cleanup(func() {
@@ -137,6 +164,7 @@ func newWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 		cancel()
+		activities.Close()
 		loops.Wait()
 		if err := errors.Join(driver.Close(), bucket.Close()); err != nil {
 			t.Error(err)
@@ -146,6 +174,18 @@ func newWorld(t testing.TB) *world {
 	})
 	must(w.registry.WaitSynced(t.Context()))
 	return w
+}
+
+// Peers implements peers.Finder.
+func (w *world) Peers(context.Context) ([]peers.Peer, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.others, nil
+}
+
+// everybody may do everything.
+func everybody() *auth.Auth {
+	return auth.New(auth.Options{Authenticator: authlocal.Everybody{}, Authorizer: authlocal.Everybody{}})
 }
 
 func (w *world) connect(url string) *client.Client {
@@ -191,7 +231,7 @@ func (w *world) predict(workload platform.Workload, rw http.ResponseWriter, r *h
 	defer func() { _ = queue.Drain(context.Background()) }()
 	handler := &serve.Handler{
 		Model: workload.Version.Model, Version: workload.Version.Number, Features: features, Predictions: predictions,
-		Queue: queue, TimeoutHeader: agent.HeaderTimeout,
+		Queue: queue, TimeoutHeader: agent.HeaderTimeout, PredictedHeader: agent.HeaderPredicted, InvalidHeader: agent.HeaderInvalid,
 	}
 	handler.ServeHTTP(rw, r)
 }
@@ -211,6 +251,24 @@ func (w *world) hold(before func(context.Context, *spec.Spec) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.before = before
+}
+
+// start makes every replica start so.
+func (w *world) start(load func(context.Context, *spec.Spec) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loads = load
+}
+
+func (w *world) load(ctx context.Context, workload platform.Workload, report func(agent.Stage, string)) error {
+	w.mu.Lock()
+	load := w.loads
+	w.mu.Unlock()
+	if load == nil {
+		return nil
+	}
+	report(agent.StageLoading, "")
+	return load(ctx, workload.Spec)
 }
 
 // multiplier predicts factor times x; it refuses 13, and fails at 666.

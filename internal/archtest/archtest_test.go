@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -18,9 +19,9 @@ const module = "modelmanager.dev"
 // stands for the package and all that lie under it.
 var tiers = [][]string{
 	{""}, // the vocabulary
-	{"internal/spec", "internal/dataset", "internal/storage", "internal/problem", "internal/archive"},
-	{"internal/registry", "internal/environment", "internal/agent", "internal/platform", "internal/image", "internal/auth", "internal/leader"},
-	{"internal/pipeline", "internal/batch", "internal/gateway", "internal/scaler"},
+	{"internal/spec", "internal/dataset", "internal/storage", "internal/problem", "internal/archive", "internal/http1"},
+	{"internal/registry", "internal/environment", "internal/agent", "internal/platform", "internal/image", "internal/repository", "internal/auth", "internal/leader", "internal/peers", "internal/kube"},
+	{"internal/pipeline", "internal/batch", "internal/gateway", "internal/scaler", "internal/activity", "internal/rollout"},
 	{"internal/api", "internal/web", "client"},
 	{"internal/server", "internal/cli"},
 	{"cmd"},
@@ -33,26 +34,28 @@ var sideways = map[string][]string{
 	"internal/storage":  {"internal/problem"},
 	"internal/platform": {"internal/agent", "internal/environment"},
 	"internal/agent":    {"internal/environment"},
-	"internal/scaler":   {"internal/gateway"},
-	"internal/batch":    {},
+	"internal/gateway":  {"internal/activity"},
+	"internal/rollout":  {"internal/activity"},
+	"internal/web":      {"client"},
 }
 
 // drivers may be imported by cmd/mm and by tests alone.
 var drivers = []string{
 	"internal/registry/memory", "internal/registry/file", "internal/registry/kube",
 	"internal/platform/memory", "internal/platform/local", "internal/platform/kube",
+	"internal/auth/local", "internal/auth/kube", "internal/auth/oidc",
+	"internal/leader/local", "internal/leader/kube", "internal/peers/kube", "internal/kube",
 }
 
 // program is what `go list -json` says of a package.
 type program struct {
-	ImportPath  string
-	Imports     []string
-	TestImports []string
+	ImportPath string
+	Imports    []string
 }
 
 func packages(t *testing.T) []program {
 	t.Helper()
-	command := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports", module+"/...")
+	command := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
 	output, err := command.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -98,7 +101,7 @@ func place(path string) (tier int, name string) {
 func TestImportsFlowOneWay(t *testing.T) {
 	for _, p := range packages(t) {
 		path, ok := local(p.ImportPath)
-		if !ok || within(path, "bench") || within(path, "docs") || within(path, "internal/archtest") || within(path, "test") || within(path, "examples") {
+		if !ok || within(path, "bench") || within(path, "docs") || within(path, "deploy") || within(path, "internal/archtest") || within(path, "internal/kubetest") || within(path, "test") || within(path, "examples") {
 			continue
 		}
 		tier, name := place(path)
@@ -116,6 +119,20 @@ func TestImportsFlowOneWay(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s must not import %s", path, target)
+		}
+	}
+}
+
+func TestTheLayoutNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range tiers {
+		for _, name := range names {
+			if name != "" && name != "cmd" && !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("ARCHITECTURE.md's layout has no `%s`", name)
+			}
 		}
 	}
 }
@@ -140,7 +157,7 @@ func TestOnlyTheProgramKnowsTheDrivers(t *testing.T) {
 func TestOnlyKubePackagesKnowKubernetes(t *testing.T) {
 	for _, p := range packages(t) {
 		path, _ := local(p.ImportPath)
-		if strings.Contains("/"+path+"/", "/kube/") || within(path, "test/cluster") {
+		if strings.Contains("/"+path+"/", "/kube/") || within(path, "internal/kubetest") || within(path, "test/cluster") {
 			continue
 		}
 		for _, imported := range p.Imports {
@@ -165,7 +182,7 @@ func TestTheVocabularyNeedsNothing(t *testing.T) {
 }
 
 func TestTheCommandLineReachesServersThroughTheirAPI(t *testing.T) {
-	allowed := []string{"", "client", "internal/cli", "internal/pipeline", "internal/spec", "internal/environment", "internal/dataset", "internal/agent/shims"}
+	allowed := []string{"", "client", "internal/cli", "internal/pipeline", "internal/spec", "internal/environment", "internal/dataset", "internal/repository", "internal/agent/shims"}
 	for _, p := range packages(t) {
 		if path, _ := local(p.ImportPath); path != "internal/cli" {
 			continue

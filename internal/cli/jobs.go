@@ -21,7 +21,7 @@ func newJobs(g *global) *cobra.Command {
 	command.AddCommand(
 		newJobsSubmit(g), newJobsList(g), newJobsShow(g), newJobsWatch(g),
 		newJobsStream(g, "output", "Write a job's results, in the input's order and format"),
-		newJobsStream(g, "rejected", "Write a job's rejected rows, with reasons, as JSON Lines"),
+		newJobsRejected(g),
 		newJobsStream(g, "logs", "Write what a job's workers have logged"),
 		newJobsCancel(g), newJobsRetry(g),
 	)
@@ -68,6 +68,7 @@ func printJob(w io.Writer, job modelmanager.Job) {
 		[2]string{"retry of", job.RetryOf},
 		[2]string{"created", ago(job.Created)},
 		[2]string{"took", tookText(job)},
+		[2]string{"cpu", cpuText(job.CPUSeconds)},
 	)
 	for _, feature := range sortedKeys(job.Rows.Filled) {
 		fmt.Fprintf(w, "%s took its default in %d rows\n", feature, job.Rows.Filled[feature])
@@ -99,6 +100,46 @@ func tookText(job modelmanager.Job) string {
 		return ""
 	}
 	return job.Finished.Sub(*job.Started).Round(10 * time.Millisecond).String()
+}
+
+// cpuText is what a job cost: "0.4 s", "1.25 CPU-hours".
+func cpuText(seconds float64) string {
+	switch {
+	case seconds == 0:
+		return ""
+	case seconds < 360:
+		return fmt.Sprintf("%.1f CPU-seconds", seconds)
+	}
+	return fmt.Sprintf("%.2f CPU-hours", seconds/3600)
+}
+
+// newJobsRejected makes the command that writes rejected rows.
+func newJobsRejected(g *global) *cobra.Command {
+	command := newJobsStream(g, "rejected", "Write a job's rejected rows, with reasons, as JSON Lines or a table")
+	stream := command.RunE
+	format := command.Flags().String("format", "jsonl", "jsonl; or csv or xlsx, tables with the input's columns and the reason")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		if *format == "jsonl" {
+			return stream(command, args)
+		}
+		path, err := command.Flags().GetString("file")
+		if err != nil {
+			return err
+		}
+		if err := writable(path); err != nil {
+			return err
+		}
+		api, err := g.client()
+		if err != nil {
+			return err
+		}
+		table, err := api.JobRejectedTable(command.Context(), args[0], *format)
+		if err != nil {
+			return err
+		}
+		return g.copyTo(path, table)
+	}
+	return command
 }
 
 // newJobsStream makes the command that writes one of a job's streams.
@@ -133,6 +174,11 @@ func (g *global) writeJobStream(ctx context.Context, job, what, path string) err
 	if err != nil {
 		return err
 	}
+	return g.copyTo(path, stream)
+}
+
+// copyTo writes a stream to a file, or to standard output for "-", and closes it.
+func (g *global) copyTo(path string, stream io.ReadCloser) error {
 	defer stream.Close()
 	if path == "-" {
 		_, err := io.Copy(g.Out, stream)

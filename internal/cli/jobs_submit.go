@@ -20,7 +20,7 @@ type jobsSubmitOptions struct {
 	input, output, rejected string
 	outputURI               string
 	wait, dryRun            bool
-	inline, plain           bool
+	inline, plain, escape   bool
 	key                     string
 	columns, labels         []string
 	request                 modelmanager.JobRequest
@@ -65,6 +65,7 @@ Ctrl-C then leaves the job running, and says how to come back to it.`,
 	flags.StringVar(&r.Output.Format, "output-file-format", "", "default: the input's")
 	flags.StringVar(&r.Output.Prefix, "prefix", "", "put before the predictions' names")
 	flags.BoolVar(&o.plain, "plain", false, "add no columns but the predictions: no _model, _version, _job, _scored_at")
+	flags.BoolVar(&o.escape, "escape-formulas", false, "put an apostrophe before texts that a spreadsheet would take for formulas")
 	flags.BoolVar(&o.inline, "inline-rejected", false, "keep rejected rows in the output, with the reason in _error")
 	return command
 }
@@ -89,6 +90,9 @@ func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 	o.request.Output.URI = o.outputURI
 	if o.plain {
 		o.request.Output.Add = []string{}
+	}
+	if o.escape {
+		o.request.Output.Formulas = "escape"
 	}
 	if o.inline {
 		o.request.Output.Rejected = "inline"

@@ -39,7 +39,7 @@ func (o *logsOptions) run(ctx context.Context, model string) error {
 		if err != nil {
 			return err
 		}
-		version = max(info.Traffic.Largest(), 1)
+		version = max(info.Traffic.Now().Largest(), 1)
 	}
 	logs, err := api.Logs(ctx, model, version, o.lines)
 	if err != nil {

@@ -17,6 +17,7 @@ type modelsListOptions struct {
 	owner  string
 	labels []string
 	serve  string
+	health string
 	limit  int
 }
 
@@ -34,6 +35,7 @@ func newModelsList(g *global) *cobra.Command {
 	flags.StringVar(&o.owner, "owner", "", "only this owner's")
 	flags.StringArrayVarP(&o.labels, "label", "l", nil, "only with this label, name=value; repeatable")
 	flags.StringVar(&o.serve, "serve", "", "only those that serve realtime, or batch")
+	flags.StringVar(&o.health, "health", "", "only those that are healthy, idle, starting, degraded or unhealthy")
 	flags.IntVar(&o.limit, "limit", 500, "at most so many")
 	return command
 }
@@ -47,7 +49,7 @@ func (o *modelsListOptions) run(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	query := client.ModelQuery{Text: text, Owner: o.owner, Labels: labels, Serve: modelmanager.Mode(o.serve)}
+	query := client.ModelQuery{Text: text, Owner: o.owner, Labels: labels, Serve: modelmanager.Mode(o.serve), Health: modelmanager.HealthState(o.health)}
 	var list modelmanager.ModelList
 	for len(list.Models) < o.limit {
 		query.Limit = min(o.limit-len(list.Models), 500)
@@ -69,7 +71,7 @@ func (o *modelsListOptions) run(ctx context.Context, text string) error {
 		}
 		var rows [][]string
 		for _, m := range list.Models {
-			rows = append(rows, []string{m.Name, trafficText(m.Traffic), healthText(m.Health), labelsText(m.Labels), m.Owner, m.Summary})
+			rows = append(rows, []string{m.Name, trafficText(m.Traffic.Now()), healthText(m.Health), labelsText(m.Labels), m.Owner, m.Summary})
 		}
 		table(w, []string{"MODEL", "VERSION", "HEALTH", "LABELS", "OWNER", "SUMMARY"}, rows)
 		if list.NextPageToken != "" {

@@ -21,9 +21,10 @@ func newModelsPromote(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			traffic := modelmanager.All(version)
-			traffic.Reason = reason
-			if traffic, err = api.SetTraffic(command.Context(), args[0], traffic); err != nil {
+			wanted := modelmanager.All(version)
+			wanted.Reason = reason
+			traffic, err := api.SetTraffic(command.Context(), args[0], wanted)
+			if err != nil {
 				return err
 			}
 			return g.showTraffic(args[0], traffic)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,12 +52,17 @@ func printModel(w io.Writer, info modelmanager.ModelInfo) {
 		[2]string{"owner", info.Owner},
 		[2]string{"labels", labelsText(info.Labels)},
 		[2]string{"serves", strings.Join(serve, ", ")},
-		[2]string{"version", trafficText(info.Traffic)},
+		[2]string{"version", trafficText(info.Traffic.Now())},
+		[2]string{"pending", pendingText(info.Traffic)},
 		[2]string{"latest", fmt.Sprint(info.Latest)},
 		[2]string{"health", healthText(info.Health)},
 		[2]string{"created", ago(info.Created)},
 		[2]string{"retired", retired},
 	)
+	if info.Canary != nil {
+		fmt.Fprintln(w, "\ncanary")
+		printCanary(w, *info.Canary)
+	}
 	var s spec.Spec
 	if len(info.Spec) == 0 || json.Unmarshal(info.Spec, &s) != nil {
 		return
@@ -66,6 +72,29 @@ func printModel(w io.Writer, info modelmanager.ModelInfo) {
 	fmt.Fprintln(w, "\npredictions")
 	printFields(w, s.Predictions)
 }
+
+// printCanary prints how a new version is on its way to all of the traffic.
+func printCanary(w io.Writer, c modelmanager.Canary) {
+	percent := 0
+	if c.Step >= 1 && c.Step <= len(c.Steps) {
+		percent = c.Steps[c.Step-1]
+	}
+	steps := make([]string, 0, len(c.Steps)+1)
+	for _, step := range c.Steps {
+		steps = append(steps, fmt.Sprintf("%d%%", step))
+	}
+	properties(w,
+		[2]string{"  version", fmt.Sprintf("%d at %d%%, beside version %d", c.Version, percent, c.Before)},
+		[2]string{"  step", fmt.Sprintf("%d of %d: %s, then 100%%", c.Step, len(c.Steps), strings.Join(steps, ", "))},
+		[2]string{"  since", clock(c.Since)},
+		[2]string{"  until", fmt.Sprintf("%s; at the latest %s", clock(c.Until), clock(c.Latest))},
+		[2]string{"  status", c.Status},
+		[2]string{"  back when", strings.Join(c.BackWhen, ", or ")},
+	)
+}
+
+// clock writes a moment as the reader's clock shows it.
+func clock(at time.Time) string { return at.Local().Format(time.DateTime) }
 
 func printFields(w io.Writer, fields []modelmanager.Field) {
 	var rows [][]string

@@ -62,24 +62,27 @@ func (o *modelsTrafficOptions) run(ctx context.Context, model string, shares []s
 		}
 		return o.showTraffic(model, traffic)
 	}
-	traffic := modelmanager.Traffic{Shadow: o.shadow, Reason: o.reason}
+	wanted := modelmanager.Traffic{Shadow: o.shadow, Reason: o.reason}
 	for _, share := range shares {
 		parsed, err := parseShare(share)
 		if err != nil {
 			return err
 		}
-		traffic.Versions = append(traffic.Versions, parsed)
+		wanted.Versions = append(wanted.Versions, parsed)
 	}
-	traffic, err = api.SetTraffic(ctx, model, traffic)
+	traffic, err := api.SetTraffic(ctx, model, wanted)
 	if err != nil {
 		return err
 	}
 	return o.showTraffic(model, traffic)
 }
 
-func (g *global) showTraffic(model string, traffic modelmanager.Traffic) error {
+func (g *global) showTraffic(model string, traffic modelmanager.TrafficInfo) error {
 	return g.show(traffic, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: version %s\n", model, trafficText(traffic))
+		fmt.Fprintf(w, "%s: version %s\n", model, trafficText(traffic.Traffic))
+		if traffic.Pending != nil {
+			fmt.Fprintf(w, "not yet: %s\n", oneLine(traffic.Pending.Reason))
+		}
 	})
 }
 

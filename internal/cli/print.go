@@ -78,6 +78,15 @@ func trafficText(t modelmanager.Traffic) string {
 	return strings.Join(parts, ", ")
 }
 
+// pendingText says what setting of traffic isn't in force yet, and why; "" if
+// the one that was asked for is.
+func pendingText(t modelmanager.TrafficInfo) string {
+	if t.Pending == nil {
+		return ""
+	}
+	return trafficText(t.Traffic) + ": " + t.Pending.Reason
+}
+
 func healthText(h modelmanager.Health) string {
 	if h.Reason == "" {
 		return string(h.State)
@@ -143,6 +152,9 @@ func PrintError(w io.Writer, err error) {
 		} else {
 			fmt.Fprintf(w, "  row %d, %s: %s\n", row.Row, oneLine(row.Feature), oneLine(row.Message))
 		}
+	}
+	if e.Code == modelmanager.CodeUnauthenticated {
+		fmt.Fprintln(w, "  mm sends the token of --token, --token-file, $MM_TOKEN, $MM_TOKEN_FILE or the command $MM_TOKEN_COMMAND")
 	}
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(w, "  try again in %s\n", e.RetryAfter)

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"modelmanager.dev"
+	"modelmanager.dev/client"
 	"modelmanager.dev/internal/pipeline"
 )
 
@@ -16,6 +19,12 @@ type publishOptions struct {
 	version int
 	reason  string
 	hold    bool
+
+	repository string
+	bases      []string
+	insecure   []string
+	buildkit   buildkitOptions
+	changed    sinceOptions
 }
 
 func newPublish(g *global) *cobra.Command {
@@ -25,8 +34,27 @@ func newPublish(g *global) *cobra.Command {
 		Short: "Validate, build and publish model folders, and roll them out",
 		Long: `Validate, build and publish model folders (default: the one you are in), and
 roll them out as their model.yaml says. The same content again is the same
-version. One folder that fails doesn't keep the others from being published.`,
+version. One folder that fails doesn't keep the others from being published.
+
+With --since REV it publishes the models of this git repository that changed since
+that revision, also by a template or shared folder, and retires those whose folder
+is gone; folders then narrow what is looked at. --dry-run prints the plan only. It
+can be killed and run again, and pipelines of several commits may end in any order.
+
+A server on Kubernetes runs images. Publishing to one makes the model's image
+here, without Docker: its language's base image, the packages that its lock file
+asks for, and its folder. The image is pushed with the rights of docker login.
+The server says where to push it and which bases to take; --repository and --base
+(or $MM_BASE_PYTHON, $MM_BASE_R …) say otherwise. A Dockerfile, and packages that
+the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 		RunE: func(command *cobra.Command, args []string) error {
+			defer adoptChildren()() // models are tried before they are published
+			if o.changed.since != "" {
+				return o.runSince(command.Context(), args)
+			}
+			if o.changed.dryRun || o.changed.supersede || o.changed.address != "" || command.Flags().Changed("revision") {
+				return usageError{errors.New("--dry-run, --revision, --source and --supersede go with --since")}
+			}
 			if len(args) == 0 {
 				args = []string{"."}
 			}
@@ -40,6 +68,11 @@ version. One folder that fails doesn't keep the others from being published.`,
 	flags.IntVar(&o.version, "version", 0, "publish under this number; default: the next one")
 	flags.StringVar(&o.reason, "reason", "", "why, for the history")
 	flags.BoolVar(&o.hold, "hold", false, "publish only: leave the traffic as it is")
+	flags.StringVar(&o.repository, "repository", "", "prefix of the repositories to push images to, such as registry.example.org/models; default: the server's")
+	flags.StringArrayVar(&o.bases, "base", nil, "LANGUAGE=IMAGE: what a language's models are put on, such as python=registry.example.org/python:3.12; $MM_BASE_PYTHON")
+	flags.StringSliceVar(&o.insecure, "insecure-registry", nil, "host:port of registries without TLS, beside those on this machine")
+	o.buildkit.add(flags)
+	o.changed.add(flags)
 	return command
 }
 
@@ -76,7 +109,11 @@ func (o *publishOptions) run(ctx context.Context, folder string) (modelmanager.P
 	if err != nil {
 		return none, err
 	}
-	prepared, report, err := o.prepare(ctx, folder)
+	images, err := o.images(ctx, api)
+	if err != nil {
+		return none, err
+	}
+	prepared, report, err := o.prepare(ctx, folder, images != nil)
 	if prepared != nil {
 		defer prepared.Close()
 	}
@@ -86,9 +123,42 @@ func (o *publishOptions) run(ctx context.Context, folder string) (modelmanager.P
 	if err != nil {
 		return none, err
 	}
+	source := pipeline.SourceOf(ctx, folder)
 	return pipeline.Publish(ctx, prepared, api, pipeline.Publication{
-		Source: pipeline.SourceOf(ctx, folder), Version: o.version, Reason: o.reason, Hold: o.hold,
+		Source: source, Version: o.version, Reason: o.reason, Hold: o.hold,
+		Images: images, Committed: pipeline.CommitTime(ctx, folder, source), Options: o.options(),
 	})
+}
+
+// images says how to make images for a server that runs them; nil: it doesn't.
+func (o *publishOptions) images(ctx context.Context, api *client.Client) (*pipeline.Images, error) {
+	info, err := api.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	server := info.Artifacts
+	if server.Kind != modelmanager.ArtifactImage {
+		if o.repository != "" || len(o.bases) > 0 {
+			return nil, usageError{fmt.Errorf("the server at %s runs models as processes of its own machine; --repository and --base are for one that runs images", api.Server())}
+		}
+		return nil, nil
+	}
+	bases, err := pipeline.BasesOf(server.Bases, os.Environ(), o.bases)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	repository := o.repository
+	if repository == "" {
+		repository = server.Repository
+	}
+	builder, err := o.buildkit.builder()
+	if err != nil {
+		return nil, err
+	}
+	return &pipeline.Images{
+		Builder: builder, Afresh: o.buildkit.afresh, Repository: repository, Platform: server.Platform, Bases: bases, Insecure: o.insecure,
+		Cache: filepath.Join(cacheDir(), "modelmanager", "images"), Environments: environments(),
+	}, nil
 }
 
 func publishedText(result modelmanager.PublishResult) string {

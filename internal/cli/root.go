@@ -37,12 +37,12 @@ type Streams struct {
 type global struct {
 	Streams
 	server string
-	token  string
+	token  credentials
 	output string
 }
 
 func (g *global) client() (*client.Client, error) {
-	return client.New(g.server, client.WithToken(g.token))
+	return client.New(g.server, client.WithTokenSource(g.token.source(g.Streams)))
 }
 
 // usageError is a command line that can't be understood.
@@ -81,12 +81,14 @@ answer now; 130 interrupted.`,
 	root.SetErr(streams.Err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.server, "server", fromEnv("MM_SERVER", "http://127.0.0.1:8080"), "the server's address; $MM_SERVER")
-	flags.StringVar(&g.token, "token", "", "bearer token; $MM_TOKEN")
+	flags.StringVar(&g.token.token, "token", "", "bearer token, which other users of this machine may see; $MM_TOKEN")
+	flags.StringVar(&g.token.file, "token-file", "", "file with a bearer token, read again for each call; $MM_TOKEN_FILE; or $MM_TOKEN_COMMAND prints one")
 	flags.StringVarP(&g.output, "output-format", "o", "table", "table, for people, or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		if g.token == "" {
-			g.token = os.Getenv("MM_TOKEN")
+		if g.token.token != "" && g.token.file != "" {
+			return usageError{errors.New("give --token or --token-file, not both")}
 		}
+		g.token.fromEnvironment()
 		if g.output != "table" && g.output != "json" {
 			return usageError{errors.New("-o is table or json")}
 		}
@@ -95,7 +97,7 @@ answer now; 130 interrupted.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newModels(g), newPredict(g), newJobs(g), newLogs(g),
-		newInit(g), newValidate(g), newPublish(g), newSchema(g), newVersion(g),
+		newInit(g), newValidate(g), newPublish(g), newExport(g), newRestore(g), newSchema(g), newVersion(g),
 	)
 	root.AddCommand(more...)
 	group(root)

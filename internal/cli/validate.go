@@ -1,156 +1,242 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
+	"io"
 	"os"
-	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"modelmanager.dev"
-	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/client"
 	"modelmanager.dev/internal/pipeline"
-	"modelmanager.dev/internal/spec"
 )
 
+type validateOptions struct {
+	*global
+	since    string
+	against  []string
+	sample   string
+	formats  []string
+	breaking []string
+	timeout  time.Duration
+
+	mayLack bool // nobody named the server on the command line
+}
+
 func newValidate(g *global) *cobra.Command {
-	return &cobra.Command{
+	o := &validateOptions{global: g}
+	command := &cobra.Command{
 		Use:   "validate [FOLDER…]",
-		Short: "Check model folders, and run their examples for real",
+		Short: "Check model folders, run their examples for real, compare with what is live",
 		Long: `Check model folders (default: the one you are in) as publish does: read
-model.yaml, fetch and build what it names, make its environment, start it, and
-run its examples together, one by one and in reverse order.`,
+model.yaml, look at their files, fetch and build what they name, make their
+environment, start them, and run their examples together, one by one and in
+reverse order. With a server (--against, --server or $MM_SERVER), compare them
+with the live versions: what breaks callers, and how predictions move.
+
+--since REF takes the models that have changed since this branch left REF, those
+of a changed template or shared folder included, uncommitted changes too.
+--since REF...HEAD takes committed changes alone, which is faster in a large
+repository.
+
+Formats: text, json, junit, github (annotations), markdown (a comment for a pull
+request); several at once, each with a file of its own if it names one:
+--format github --format junit=report.xml --format markdown=report.md`,
 		RunE: func(command *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				args = []string{"."}
+			if len(o.against) == 0 && command.Flags().Changed("server") {
+				o.against = []string{o.server}
+			} else if address := os.Getenv("MM_SERVER"); len(o.against) == 0 && address != "" {
+				o.against, o.mayLack = []string{address}, true
 			}
-			return g.runValidate(command.Context(), args)
+			return o.run(command.Context(), args)
 		},
 	}
+	flags := command.Flags()
+	flags.StringVar(&o.since, "since", "", "a git revision: validate the models that have changed since, below the folders if any are named")
+	flags.StringArrayVar(&o.against, "against", nil, "SERVER whose live versions to compare with; may be given several times; default: --server or $MM_SERVER, if one is given")
+	flags.StringVar(&o.sample, "sample", "", "FILE with rows to compare predictions on; default: sample.csv, sample.parquet or sample.jsonl in the model's folder")
+	flags.StringArrayVar(&o.formats, "format", nil, "text (default), json, junit, github or markdown; NAME=FILE writes to a file")
+	flags.StringSliceVar(&o.breaking, "allow-breaking", nil, "only warn of breaking changes: of all models, or of those named (--allow-breaking=MODEL,…)")
+	flags.Lookup("allow-breaking").NoOptDefVal = "*"
+	flags.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long one model may take")
+	return command
 }
 
-// validation is what mm validate -o json says of a folder.
-type validation struct {
-	Folder string `json:"folder"`
-	*pipeline.Report
-	Problem string `json:"problem,omitempty"` // "": the model is fit to be published
-}
-
-func (g *global) runValidate(ctx context.Context, folders []string) error {
-	var results []validation
-	err := g.each(ctx, folders, func(folder string) error {
-		report, err := g.validate(ctx, folder)
-		result := validation{Folder: folder, Report: report}
-		if err != nil {
-			result.Problem = err.Error()
-		}
-		results = append(results, result)
-		if report != nil && g.output == "table" {
-			fmt.Fprint(g.Out, report.Text())
-		}
+func (o *validateOptions) run(ctx context.Context, folders []string) error {
+	outputs, err := o.outputs()
+	if err != nil {
 		return err
-	})
-	if g.output == "json" {
-		return errors.Join(g.show(results, nil), err)
 	}
-	return err
+	reviewer, err := o.reviewer()
+	if err != nil {
+		return err
+	}
+	selection, err := o.selection(ctx, folders)
+	if err != nil {
+		return err
+	}
+	reviewer.Root, reviewer.Remote, reviewer.Names = selection.Root, selection.Remote, selection.Names
+	if o.sample != "" {
+		if len(selection.Subjects) > 1 {
+			return usageError{errors.New("--sample goes with one model; for several, put a sample.csv into each one's folder")}
+		}
+		file, _, err := openInput(o.sample)
+		if err != nil {
+			return err
+		}
+		file.Close()
+	}
+	end := adoptChildren()
+	review, err := reviewer.Review(ctx, selection.Subjects)
+	end()
+	if err != nil {
+		return err
+	}
+	review.Since, review.Removed = o.since, selection.Removed
+	for _, output := range outputs {
+		if err := output.write(o.Out, review); err != nil {
+			return err
+		}
+	}
+	return reviewError(review)
 }
 
-// each deals with every folder, whatever becomes of the others. With several,
-// each error is printed at once, below its folder's name.
-func (g *global) each(ctx context.Context, folders []string, deal func(folder string) error) error {
-	if len(folders) == 1 {
-		return deal(folders[0])
-	}
-	var worst error
-	failed := 0
-	for _, folder := range folders {
-		err := deal(folder)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			continue
-		}
-		fmt.Fprintf(g.Err, "%s:\n", folder)
-		PrintError(g.Err, err)
-		failed++
-		if worst == nil || ExitCode(err) > ExitCode(worst) {
-			worst = err
-		}
-	}
-	if failed == 0 {
+// reviewError says by the exit code how a review ended; its report has said all
+// else.
+func reviewError(review *pipeline.Review) error {
+	if review.Valid {
 		return nil
 	}
-	fmt.Fprintf(g.Err, "mm: %d of %d folders failed\n", failed, len(folders))
-	return errors.Join(errReported, worst)
+	for _, report := range review.Models {
+		for _, f := range report.Findings {
+			if f.Severity == pipeline.SeverityError && f.Code != pipeline.FoundIncomparable {
+				return errors.Join(errReported, invalidError{errors.New("a model is invalid")})
+			}
+		}
+	}
+	return errors.Join(errReported, modelmanager.Errorf(modelmanager.CodeUnavailable, "there was no server to compare with"))
 }
 
-// validate checks one folder; the report is there if its examples were run.
-func (g *global) validate(ctx context.Context, dir string) (*pipeline.Report, error) {
-	prepared, report, err := g.prepare(ctx, dir)
-	if prepared != nil {
-		defer prepared.Close()
-	}
-	return report, err
-}
-
-// prepare loads, builds and validates one folder; answers that aren't as they
-// should be are an error, too. The caller closes what was prepared, if anything
-// was.
-func (g *global) prepare(ctx context.Context, dir string) (*pipeline.Prepared, *pipeline.Report, error) {
-	dir, err := modelFolder(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	folder, err := spec.LoadFolder(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, warning := range folder.Warnings {
-		fmt.Fprintf(g.Err, "warning: %s\n", warning)
-	}
-	options := pipeline.Options{Progress: func(text string) { fmt.Fprintf(g.Err, "%s\n", printable(text)) }}
-	prepared, err := pipeline.Prepare(ctx, folder, options)
-	if err != nil {
-		return nil, nil, err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	validator := &pipeline.Validator{
-		Environments: &environment.Manager{
-			Dir: filepath.Join(cache, "modelmanager", "environments"), Logger: slog.New(slog.DiscardHandler),
+func (o *validateOptions) reviewer() (*pipeline.Reviewer, error) {
+	options := o.options()
+	options.Images = true
+	reviewer := &pipeline.Reviewer{
+		Validator: &pipeline.Validator{Environments: environments()},
+		Sample:    o.sample, Timeout: o.timeout, Options: options, ServersMayLack: o.mayLack,
+		AllowBreaking: func(model string) bool {
+			return slices.Contains(o.breaking, "*") || slices.Contains(o.breaking, model)
 		},
 	}
-	report, err := validator.Validate(ctx, prepared, options)
-	if err == nil {
-		err = report.Err()
+	for _, address := range o.against {
+		server, err := client.New(address, client.WithTokenSource(o.token.source(o.Streams)))
+		if err != nil {
+			return nil, usageError{err}
+		}
+		reviewer.Servers = append(reviewer.Servers, server)
 	}
-	if err == nil {
-		return prepared, report, nil
-	}
-	if report != nil && g.output == "table" {
-		err = fmt.Errorf("%s isn't fit to be published: see ✗ above", report.Model)
-	}
-	return prepared, report, invalidError{err}
+	return reviewer, nil
 }
 
-// modelFolder takes the path of a model.yaml for its folder's.
-func modelFolder(path string) (string, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "there is no folder %s", path)
-	case err == nil && !info.IsDir() && filepath.Base(path) == "model.yaml":
-		return filepath.Dir(path), nil
-	case err == nil && !info.IsDir():
-		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s is a file; name the model's folder", path)
+// selection finds the folders to validate.
+func (o *validateOptions) selection(ctx context.Context, folders []string) (pipeline.Selection, error) {
+	if o.since != "" {
+		selection, err := pipeline.SelectChanged(ctx, o.since, folders)
+		if modelmanager.CodeOf(err) == modelmanager.CodeBadRequest {
+			err = usageError{err}
+		}
+		return selection, err
 	}
-	return path, err
+	if len(folders) == 0 {
+		folders = []string{"."}
+	}
+	for i, folder := range folders {
+		if dir, err := modelFolder(folder); err == nil {
+			folders[i] = dir
+		}
+	}
+	selection, err := pipeline.SelectFolders(ctx, folders)
+	if selection.NamesProblem != nil && err == nil {
+		fmt.Fprintf(o.Err, "warning: %v; names that are taken in the repository aren't noticed\n", selection.NamesProblem)
+	}
+	return selection, err
+}
+
+// reportOutput is one report that is asked for.
+type reportOutput struct {
+	format string
+	file   string // "": standard output
+}
+
+var reportFormats = []string{"text", "json", "junit", "github", "markdown"}
+
+// outputs reads --format.
+func (o *validateOptions) outputs() ([]reportOutput, error) {
+	formats := o.formats
+	if len(formats) == 0 {
+		formats = []string{"text"}
+		if o.output == "json" {
+			formats = []string{"json"}
+		}
+	}
+	var outputs []reportOutput
+	var printed []string
+	for _, text := range formats {
+		format, file, named := strings.Cut(text, "=")
+		if !slices.Contains(reportFormats, format) {
+			return nil, usageError{fmt.Errorf("--format is %s, not %q", strings.Join(reportFormats, ", "), format)}
+		}
+		if named && file == "" {
+			return nil, usageError{fmt.Errorf("--format %s= names no file", format)}
+		}
+		if file == "" || file == "-" {
+			file = ""
+			printed = append(printed, format)
+		}
+		if err := writable(file); err != nil {
+			return nil, err
+		}
+		outputs = append(outputs, reportOutput{format, file})
+	}
+	if len(printed) > 1 && slices.ContainsFunc(printed, func(format string) bool { return format != "text" && format != "github" }) {
+		return nil, usageError{fmt.Errorf("%s would be printed into one another; give them files, such as --format %s=FILE", strings.Join(printed, " and "), printed[len(printed)-1])}
+	}
+	return outputs, nil
+}
+
+func (output reportOutput) write(stdout io.Writer, review *pipeline.Review) error {
+	if output.file == "" {
+		return output.render(stdout, review, useColor(stdout))
+	}
+	var text bytes.Buffer
+	if err := output.render(&text, review, false); err != nil {
+		return err
+	}
+	return writeFile(output.file, &text)
+}
+
+func (output reportOutput) render(w io.Writer, review *pipeline.Review, color bool) error {
+	switch output.format {
+	case "json":
+		return review.WriteJSON(w)
+	case "junit":
+		return review.WriteJUnit(w)
+	case "github":
+		return review.WriteGitHub(w)
+	case "markdown":
+		return review.WriteMarkdown(w)
+	default:
+		return review.WriteText(w, pipeline.TextOptions{Color: color})
+	}
+}
+
+// useColor tells whether a reader sees colours, and wants them: no-color.org.
+func useColor(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }

@@ -15,6 +15,10 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/archive"
+	"modelmanager.dev/internal/auth"
+	authlocal "modelmanager.dev/internal/auth/local"
+	leaderlocal "modelmanager.dev/internal/leader/local"
+	"modelmanager.dev/internal/peers"
 	"modelmanager.dev/internal/platform"
 	driver "modelmanager.dev/internal/platform/memory"
 	store "modelmanager.dev/internal/registry/memory"
@@ -40,18 +44,31 @@ type world struct {
 
 func start(t *testing.T, predict func(platform.Workload, http.ResponseWriter, *http.Request), closed func()) *world {
 	t.Helper()
+	return startAs(t, predict, closed, nil)
+}
+
+// startAs is start, with another configuration.
+func startAs(t *testing.T, predict func(platform.Workload, http.ResponseWriter, *http.Request), closed func(), change func(*Config)) *world {
+	t.Helper()
 	bucket, err := storage.Open(t.Context(), "mem://")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(t.Context(), Config{
+	config := Config{
 		Listen: "127.0.0.1:0", Key: bytes.Repeat([]byte{7}, 32), Store: store.New(), Bucket: bucket,
-		Driver: func(OpenArtifact) (platform.Driver, error) {
+		Driver: func(Host) (platform.Driver, error) {
 			d, err := driver.New(driver.Options{Predict: predict})
 			return &closing{Driver: d, closed: closed}, err
 		},
-		Logger: slog.New(slog.DiscardHandler),
-	})
+		Elector: leaderlocal.Alone{},
+		Peers:   peers.None{},
+		Auth:    auth.New(auth.Options{Authenticator: authlocal.Everybody{}, Authorizer: authlocal.Everybody{}}),
+		Logger:  slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&config)
+	}
+	s, err := New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +97,15 @@ func (c *closing) Close() error {
 
 func (w *world) publish(t *testing.T) {
 	t.Helper()
-	parsed, err := spec.Parse("model.yaml", []byte(model))
+	if result := w.publishAs(t, model, "sha256:tree"); result.Version != 1 || result.Percent != 100 {
+		t.Fatalf("%+v", result)
+	}
+}
+
+// publishAs publishes a model.yaml, made from a tree.
+func (w *world) publishAs(t *testing.T, text, tree string) modelmanager.PublishResult {
+	t.Helper()
+	parsed, err := spec.Parse("model.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +126,12 @@ func (w *world) publish(t *testing.T) {
 	}
 	result, err := target{w.Server}.Publish(t.Context(), "doubler", modelmanager.PublishRequest{
 		Spec: json.RawMessage(canonical), Artifact: modelmanager.ArtifactRef{Upload: upload.ID},
-		Source: modelmanager.Source{Tree: "sha256:tree"},
+		Source: modelmanager.Source{Tree: tree},
 	}, "")
-	if err != nil || result.Version != 1 || result.Percent != 100 {
-		t.Fatalf("%+v, %v", result, err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return result
 }
 
 func TestShutdownFinishesCallsBeforeItEndsReplicas(t *testing.T) {

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+
+	"modelmanager.dev"
+	authkube "modelmanager.dev/internal/auth/kube"
+	"modelmanager.dev/internal/cli"
+	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/kube"
+	leaderkube "modelmanager.dev/internal/leader/kube"
+	peerskube "modelmanager.dev/internal/peers/kube"
+	"modelmanager.dev/internal/pipeline"
+	"modelmanager.dev/internal/platform"
+	platformkube "modelmanager.dev/internal/platform/kube"
+	registrykube "modelmanager.dev/internal/registry/kube"
+	"modelmanager.dev/internal/server"
+	"modelmanager.dev/internal/storage"
+)
+
+// kubernetes makes a server's configuration on a cluster, where all state is
+// Kubernetes' own objects and the object storage. The data folder has nothing
+// but temporary files.
+func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (server.Config, error) {
+	var none server.Config
+	if err := o.cluster.check(); err != nil {
+		return none, err
+	}
+	port, err := o.cluster.internalPort()
+	if err != nil {
+		return none, err
+	}
+	data, err := filepath.Abs(o.data)
+	if err != nil {
+		return none, err
+	}
+	kube.LogTo(logger)
+	cluster, err := kube.Connect(o.cluster.kubeconfig, "model-manager/"+cli.ProgramVersion())
+	if err != nil {
+		return none, err
+	}
+	key, err := kube.Key(ctx, cluster, o.cluster.podNamespace(), o.cluster.keySecret)
+	if err != nil {
+		return none, err
+	}
+	store, err := registrykube.Open(cluster, registrykube.Options{Namespace: o.cluster.namespace, Logger: logger})
+	if err != nil {
+		return none, err
+	}
+	bucket, err := storage.Open(ctx, o.storage)
+	if err != nil {
+		return none, errors.Join(err, store.Close())
+	}
+	scratch := filepath.Join(data, "scratch")
+	if err := empty(scratch); err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
+	rights, err := authkube.New(cluster, authkube.Options{Audience: o.cluster.audience, Namespace: o.cluster.namespace})
+	if err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
+	people, err := o.cluster.people()
+	if err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
+	elector, err := leaderkube.New(cluster, leaderkube.Options{
+		Namespace: o.cluster.podNamespace(), Identity: o.cluster.podName(), Logger: logger,
+	})
+	if err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
+	others, err := peerskube.New(cluster, peerskube.Options{
+		Namespace: o.cluster.podNamespace(), Selector: o.cluster.selector, Self: o.cluster.podName(), Port: port,
+	})
+	if err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
+	builder, err := cli.BuildKit()
+	if err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
+	go func() { _ = others.Run(ctx) }() // it ends with ctx
+	environments := &environment.Manager{Dir: filepath.Join(data, "environments"), Logger: logger}
+	config := server.Config{
+		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention,
+		ThroughServer: o.cluster.storageURLs == "server",
+		Internal:      o.cluster.internalListen, InternalURL: o.cluster.internalURL,
+		Key: key, Store: store, Prune: store.Prune, Bucket: bucket,
+		Artifacts: modelmanager.Artifacts{
+			Kind: modelmanager.ArtifactImage, Repository: o.cluster.repository(), Platform: o.cluster.imagePlatform, Bases: o.cluster.bases,
+		},
+		Image: o.cluster.gate().Artifact, ImageFile: o.cluster.gate().Registry.File,
+		Assembly: &pipeline.Images{
+			Repository: o.cluster.repository(), Platform: o.cluster.imagePlatform, Bases: o.cluster.bases, Builder: builder,
+			Insecure: o.cluster.insecure, Cache: filepath.Join(data, "images"), Environments: environments, Scratch: scratch,
+		},
+		Driver: func(host server.Host) (platform.Driver, error) {
+			return platformkube.New(platformkube.Options{
+				Config: cluster, Namespace: o.cluster.namespace, Key: host.Key,
+				AgentImage: o.cluster.agentImage, AgentSource: platformkube.AgentSource(o.cluster.agentSource),
+				Queue: o.cluster.queue, NodeSelector: o.cluster.nodeSelector, ImagePullSecrets: o.cluster.pullSecrets,
+				Logger: logger,
+			})
+		},
+		Validator: &pipeline.Validator{Environments: environments, Scratch: scratch},
+		Auth:      o.cluster.callers(rights, people, logger),
+		Elector:   elector,
+		Peers:     others,
+		Name:      o.cluster.podName(),
+		Version:   cli.ProgramVersion(), Logger: logger,
+	}
+	if err := o.cluster.page(&config, people); err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
+	return config, nil
+}

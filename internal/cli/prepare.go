@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/pipeline"
+	"modelmanager.dev/internal/spec"
+)
+
+// each deals with every folder, whatever becomes of the others. With several,
+// each error is printed at once, below its folder's name.
+func (g *global) each(ctx context.Context, folders []string, deal func(folder string) error) error {
+	if len(folders) == 1 {
+		return deal(folders[0])
+	}
+	var worst error
+	failed := 0
+	for _, folder := range folders {
+		err := deal(folder)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		fmt.Fprintf(g.Err, "%s:\n", folder)
+		PrintError(g.Err, err)
+		failed++
+		if worst == nil || ExitCode(err) > ExitCode(worst) {
+			worst = err
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	fmt.Fprintf(g.Err, "mm: %d of %d folders failed\n", failed, len(folders))
+	return errors.Join(errReported, worst)
+}
+
+// prepare loads, builds and validates one folder; answers that aren't as they
+// should be are an error, too. The caller closes what was prepared, if anything
+// was. images tells whether models with an image of their own are taken.
+func (g *global) prepare(ctx context.Context, dir string, images bool) (*pipeline.Prepared, *pipeline.Report, error) {
+	dir, err := modelFolder(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	folder, err := spec.LoadFolder(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, warning := range folder.Warnings {
+		fmt.Fprintf(g.Err, "warning: %s\n", warning)
+	}
+	options := g.options()
+	options.Images = images
+	prepared, err := pipeline.Prepare(ctx, folder, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	validator := &pipeline.Validator{Environments: environments()}
+	report, err := validator.Validate(ctx, prepared, options)
+	if err == nil {
+		err = report.Err()
+	}
+	if err == nil {
+		return prepared, report, nil
+	}
+	if report != nil && g.output == "table" {
+		err = fmt.Errorf("%s isn't fit to be published: see ✗ above", report.Model)
+	}
+	return prepared, report, invalidError{err}
+}
+
+// options tell on the error stream what is being done.
+func (g *global) options() pipeline.Options {
+	return pipeline.Options{Progress: func(text string) { fmt.Fprintf(g.Err, "%s\n", printable(text)) }}
+}
+
+// cacheDir is where programs keep what they can make again.
+func cacheDir() string {
+	if dir, err := os.UserCacheDir(); err == nil {
+		return dir
+	}
+	return os.TempDir()
+}
+
+func environments() *environment.Manager {
+	return &environment.Manager{
+		Dir: filepath.Join(cacheDir(), "modelmanager", "environments"), Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// modelFolder takes the path of a model.yaml for its folder's.
+func modelFolder(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "there is no folder %s", path)
+	case err == nil && !info.IsDir() && filepath.Base(path) == "model.yaml":
+		return filepath.Dir(path), nil
+	case err == nil && !info.IsDir():
+		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s is a file; name the model's folder", path)
+	}
+	return path, err
+}

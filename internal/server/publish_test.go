@@ -1,0 +1,242 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/pipeline"
+	"modelmanager.dev/internal/repository"
+)
+
+// repo is a real git repository of models.
+type repo struct {
+	t   *testing.T
+	dir string
+}
+
+func (r repo) git(arguments ...string) string {
+	r.t.Helper()
+	command := exec.Command("git", arguments...)
+	command.Dir = r.dir
+	command.Env = append(os.Environ(), "GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada",
+		"GIT_COMMITTER_EMAIL=ada@example.org", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
+	output, err := command.CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("git %q: %v\n%s", arguments, err, output)
+	}
+	return strings.TrimSpace(string(output))
+}
+
+func (r repo) model(name string, answer int) {
+	r.t.Helper()
+	folder := filepath.Join(r.dir, name)
+	text := "name: " + name + "\nsummary: A number.\nowner: tests@example.org\nfeatures: [{name: x, type: integer}]\n" +
+		"predictions: [{name: y, type: integer}]\nrun: {python: predict.py:predict}\nexamples: [{features: {x: 2}}]\n"
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	for file, content := range map[string]string{"model.yaml": text, "predict.py": fmt.Sprintf("def predict(rows: list):\n    return [%d for row in rows]\n", answer)} {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(content), 0o644); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func (r repo) commit() string {
+	r.git("add", "-A")
+	r.git("commit", "-qm", "a change")
+	return r.git("rev-parse", "HEAD")
+}
+
+// models makes a repository with two commits: the second changes a, removes b,
+// moves c and adds d.
+func models(t *testing.T) (r repo, first, second string) {
+	t.Helper()
+	r = repo{t: t, dir: t.TempDir()}
+	r.git("init", "-q", "-b", "main", ".")
+	r.git("remote", "add", "origin", "https://git.example.org/models.git")
+	for i, name := range []string{"a", "b", "c"} {
+		r.model(name, i)
+	}
+	first = r.commit()
+	r.model("a", 10)
+	r.model("d", 3)
+	r.git("rm", "-rq", "b")
+	r.git("mv", "c", "moved")
+	return r, first, r.commit()
+}
+
+// publishes runs a pipeline of a commit.
+func (r repo) publishes(ctx context.Context, server pipeline.Destination, environments, from, to string) ([]pipeline.Outcome, error) {
+	r.t.Helper()
+	opened, err := repository.Open(ctx, r.dir)
+	if err != nil {
+		return nil, err
+	}
+	span, err := pipeline.ResolveSpan(ctx, opened, from, to)
+	if err != nil {
+		return nil, err
+	}
+	publisher := &pipeline.Publisher{Server: server, Validator: &pipeline.Validator{Environments: &environment.Manager{Dir: environments}}}
+	plan, err := publisher.Plan(ctx, span, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer plan.Close()
+	return publisher.Execute(ctx, plan, nil)
+}
+
+// state is what a server has, as text.
+func (w *world) state(t *testing.T) map[string]string {
+	t.Helper()
+	state := map[string]string{}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		model, err := w.registry.Get(t.Context(), name)
+		if modelmanager.CodeOf(err) == modelmanager.CodeNotFound {
+			continue
+		}
+		versions, err := w.registry.Versions(t.Context(), name, 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf("retired %v, traffic %v of %.7s:", model.Retired != nil, model.Traffic().Versions, model.Traffic().Commit)
+		for _, version := range versions {
+			text += fmt.Sprintf(" %d %s", version.Number, version.Digest)
+		}
+		state[name] = text
+	}
+	return state
+}
+
+// dying is a server whose caller dies at a call that changes something, when it
+// is done but not yet answered.
+type dying struct {
+	pipeline.Destination
+	mu   sync.Mutex
+	left int
+	die  context.CancelFunc
+}
+
+func (d *dying) call(ctx context.Context, do func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	err := do()
+	if d.left--; d.left == 0 {
+		d.die()
+		return ctx.Err()
+	}
+	return err
+}
+
+func (d *dying) Upload(ctx context.Context, name string, data io.Reader) (upload modelmanager.Upload, err error) {
+	err = d.call(ctx, func() (err error) { upload, err = d.Destination.Upload(ctx, name, data); return err })
+	return upload, err
+}
+
+func (d *dying) Publish(ctx context.Context, model string, request modelmanager.PublishRequest, key string) (result modelmanager.PublishResult, err error) {
+	err = d.call(ctx, func() (err error) { result, err = d.Destination.Publish(ctx, model, request, key); return err })
+	return result, err
+}
+
+func (d *dying) RollOut(ctx context.Context, model string, version int, request modelmanager.RolloutRequest) (traffic modelmanager.Traffic, err error) {
+	err = d.call(ctx, func() (err error) { traffic, err = d.Destination.RollOut(ctx, model, version, request); return err })
+	return traffic, err
+}
+
+func (d *dying) RetireFor(ctx context.Context, model, reason, commit string, seen time.Time) error {
+	return d.call(ctx, func() error { return d.Destination.RetireFor(ctx, model, reason, commit, seen) })
+}
+
+func TestAPublicationKilledAnywhereAndRunAgain(t *testing.T) {
+	r, first, second := models(t)
+	nothing, environments := strings.Repeat("0", 40), t.TempDir()
+	w := start(t, nil, nil)
+	for _, commits := range [][2]string{{nothing, first}, {first, second}} {
+		if outcomes, err := r.publishes(t.Context(), target{w.Server}, environments, commits[0], commits[1]); err != nil {
+			t.Fatalf("%v: %+v", err, outcomes)
+		}
+	}
+	want := w.state(t)
+	if !strings.HasPrefix(want["a"], "retired false, traffic [{2 100}]") || !strings.HasPrefix(want["b"], "retired true") || len(want) != 4 {
+		t.Fatalf("%q", want)
+	}
+	const calls = 8 // a: upload, publish, roll out; b: retire; c: roll out; d: as a
+	for dies := 1; dies <= calls; dies++ {
+		w := start(t, nil, nil)
+		if _, err := r.publishes(t.Context(), target{w.Server}, environments, nothing, first); err != nil {
+			t.Fatal(err)
+		}
+		ctx, die := context.WithCancel(t.Context())
+		if _, err := r.publishes(ctx, &dying{Destination: target{w.Server}, left: dies, die: die}, environments, first, second); err == nil {
+			t.Fatalf("it didn't die at call %d", dies)
+		}
+		if _, err := r.publishes(t.Context(), target{w.Server}, environments, first, second); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, w.state(t)); diff != "" {
+			t.Errorf("killed after call %d, and run again: (-want +got)\n%s", dies, diff)
+		}
+		w.end()
+	}
+}
+
+// late is a server whose caller is overtaken just before it changes traffic.
+type late struct {
+	pipeline.Destination
+	overtake func()
+	once     sync.Once
+}
+
+func (l *late) RollOut(ctx context.Context, model string, version int, request modelmanager.RolloutRequest) (modelmanager.Traffic, error) {
+	l.once.Do(l.overtake)
+	return l.Destination.RollOut(ctx, model, version, request)
+}
+
+func TestAnOlderPipelineIsOvertaken(t *testing.T) {
+	r, first, second := models(t)
+	r.model("a", 0) // as it was at first: a revert
+	third := r.commit()
+	environments := t.TempDir()
+	w := start(t, nil, nil)
+	if _, err := r.publishes(t.Context(), target{w.Server}, environments, strings.Repeat("0", 40), first); err != nil {
+		t.Fatal(err)
+	}
+	// The third commit's pipeline does all it does while the second's is about to
+	// give its versions traffic: also where that changes nothing that can be seen.
+	overtake := func() {
+		if _, err := r.publishes(t.Context(), target{w.Server}, environments, second, third); err != nil {
+			t.Error(err)
+		}
+	}
+	outcomes, err := r.publishes(t.Context(), &late{Destination: target{w.Server}, overtake: overtake}, environments, first, second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, outcome := range outcomes {
+		if outcome.Err != nil {
+			t.Errorf("%s: %v", outcome.Model, outcome.Err)
+		}
+	}
+	state := w.state(t)
+	if want := fmt.Sprintf("retired false, traffic [{1 100}] of %.7s", third); !strings.HasPrefix(state["a"], want) {
+		t.Errorf("a is %q, not %q", state["a"], want)
+	}
+	if !strings.HasPrefix(state["d"], "retired false, traffic [{1 100}]") {
+		t.Errorf("d is %q", state["d"])
+	}
+}
