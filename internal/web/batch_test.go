@@ -1,0 +1,245 @@
+package web_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"html"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/xuri/excelize/v2"
+)
+
+func workbook(t testing.TB, rows ...[]any) []byte {
+	t.Helper()
+	book := excelize.NewFile()
+	defer book.Close()
+	for i, row := range rows {
+		if err := book.SetSheetRow("Sheet1", fmt.Sprintf("A%d", i+1), &row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if err := book.Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestAWorkbookInAWorkbookOut(t *testing.T) {
+	w := newJobsWorld(t)
+	status, page := w.upload(`C:\data\my file.xlsx`, workbook(t,
+		[]any{"Name", "Amount", "Side"}, []any{"a", 1, "left"}, []any{"=1+1", "much", "right"}, []any{"c", 3, "up"}, []any{"d", 13, "left"}))
+	if status != http.StatusOK || w.at.Query().Get("name") != "my file.xlsx" {
+		t.Fatalf("%d %s %s", status, w.at, mainOf(page))
+	}
+	has(t, page, "This can't run yet: 1 feature has no column.", "Excel, sheet “Sheet1”, names in row 1", "up", "similar name", "disabled aria-describedby")
+	form := checkForm(t, page)
+	form.Set("column.x", "Amount")
+	form.Set("formulas", "escape")
+
+	// To run what was changed is to look at it first.
+	status, page = w.submit("/models/doubler/batch/run", form)
+	if status != http.StatusOK || w.at.Query().Get("column.x") != "Amount" {
+		t.Fatalf("%d %s", status, w.at)
+	}
+	has(t, page, "You changed how the file is read.", "2 of all 4 rows don't fit, and would be set aside.", `"much" is not a number`, "Row 2", "by hand")
+	if reloaded := w.page(w.at.String()); mainOf(reloaded) == "" {
+		t.Error("the address alone doesn't show the page")
+	}
+
+	form = checkForm(t, page)
+	if form.Get("formulas") != "escape" || form.Get("column.x") != "Amount" {
+		t.Fatalf("what was chosen is forgotten: %v", form)
+	}
+	if status, page = w.submit("/models/doubler/batch/run", form); status != http.StatusOK || !strings.HasPrefix(w.at.Path, "/jobs/") {
+		t.Fatalf("%d %s %s", status, w.at, mainOf(page))
+	}
+	first := w.at.Path
+	// The same form again is the same job.
+	if w.submit("/models/doubler/batch/run", form); w.at.Path != first {
+		t.Errorf("a form that was sent twice made two jobs, %s and %s", first, w.at.Path)
+	}
+	job := w.finished()
+	if job.Rows.Predicted != 1 || job.Rows.Rejected != 3 || job.Input.Columns["x"] != "Amount" {
+		t.Fatalf("%+v", job)
+	}
+	page = w.page(first)
+	has(t, page, "Done, with rejected rows", "1 row predicted, and 3 rows set aside with the reason.", "13 brings bad luck", "2 CPU-hours", "x is “Amount”")
+
+	response, body := w.download(first + "/output")
+	if got := response.Header.Get("Content-Disposition"); got != `attachment; filename="my file-predicted.xlsx"` {
+		t.Error(got)
+	}
+	rows := sheetRows(t, body)
+	if len(rows) != 2 || rows[0][3] != "y" || rows[1][0] != "a" || rows[1][3] != "2" || rows[1][4] != "'=odd" {
+		t.Errorf("%q", rows)
+	}
+	_, body = w.download(first + "/rejected?format=xlsx")
+	rows = sheetRows(t, body)
+	if len(rows) != 4 || strings.Join(rows[0], " ") != "Name Amount Side _row _column _error" || rows[1][0] != "'=1+1" || rows[1][1] != "much" || rows[1][3] != "2" || rows[3][5] != "13 brings bad luck" {
+		t.Errorf("%q", rows)
+	}
+
+	// The next file with these names is matched alike.
+	_, page = w.upload("next.xlsx", workbook(t, []any{"Name", "Amount", "Side"}, []any{"a", 1, "left"}))
+	has(t, page, "The columns are matched as you did the last time", "as last time", "the only row, every one fits")
+	_, page = w.upload("turned.xlsx", workbook(t, []any{"Amount", "Side", "Name"}, []any{1, "left", "a"}))
+	has(t, page, "The columns are matched as you did the last time", "the only row, every one fits")
+	_, page = w.upload("other.xlsx", workbook(t, []any{"Amount", "Name", "Side", "More"}, []any{1, "a", "left", "b"}))
+	has(t, page, "This can't run yet")
+}
+
+func sheetRows(t testing.TB, data []byte) [][]string {
+	t.Helper()
+	book, err := excelize.OpenReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer book.Close()
+	rows, err := book.GetRows(book.GetSheetName(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func TestADialectIsCorrected(t *testing.T) {
+	w := newJobsWorld(t)
+	_, page := w.upload("a.csv", []byte("x;side;note\n1,5;left;a\n2,5;right;NA\nNA;left;b\n"))
+	has(t, page, "CSV with semicolons", "decimals like 1,5")
+	form := checkForm(t, page)
+	form.Set("null", "NA")
+	_, page = w.submit("/models/doubler/batch/check", form)
+	if got := w.at.Query(); got.Get("null") != "NA" || got.Get("delimiter") != "" {
+		t.Errorf("the address has %v", got)
+	}
+	form = checkForm(t, page)
+	form.Set("delimiter", "|")
+	_, page = w.submit("/models/doubler/batch/check", form)
+	has(t, page, "This can't run yet", "CSV with bars")
+	form = checkForm(t, page)
+	form.Set("delimiter", ";")
+	form.Set("header_row", "99")
+	if status, _ := w.submit("/models/doubler/batch/check", form); status != http.StatusUnprocessableEntity && status != http.StatusOK {
+		t.Errorf("%d", status)
+	}
+}
+
+func TestAJobRunsAsItWasShown(t *testing.T) {
+	w := newJobsWorld(t)
+	_, page := w.upload("a.csv", []byte("id;x;side\n1;1,5;left\n2;much;left\n"))
+	form := checkForm(t, page)
+	form.Set("stop", "after")
+	form.Set("max_rejected", "many")
+	_, page = w.submit("/models/doubler/batch/check", form)
+	has(t, page, `id="w-limit"`, "1 of all 2 rows doesn't fit", "write a number of rows, 100, or a percentage")
+	form = checkForm(t, page)
+	form.Set("max_rejected", "50%")
+	form.Set("rejected", "inline")
+	form.Set("as", "jsonl")
+	form.Set("plain", "1")
+	w.submit("/models/doubler/batch/run", form)
+	job := w.finished()
+	if job.State != "succeeded" || job.MaxRejected != "50%" || job.Output.Rejected != "inline" || job.Output.Format != "jsonl" || len(job.Output.Add) != 0 {
+		t.Errorf("%+v", job)
+	}
+	response, body := w.download(w.at.Path + "/output")
+	if response.Header.Get("Content-Type") != "application/x-ndjson" || strings.Count(string(body), "\n") != 2 || !strings.Contains(string(body), `"y":3`) {
+		t.Errorf("%v %s", response.Header, body)
+	}
+	_, body = w.download(w.at.Path + "/rejected?format=csv")
+	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(string(body), "\ufeff")))
+	r.Comma = ';'
+	if rows, err := r.ReadAll(); err != nil || len(rows) != 2 || rows[1][1] != "much" {
+		t.Errorf("%q %v", rows, err)
+	}
+}
+
+func TestWhatIsRefusedIsSaidWhereItIs(t *testing.T) {
+	w := newJobsWorld(t)
+	if status, page := w.upload("", nil); status != http.StatusBadRequest || !strings.Contains(page, "No file was chosen") || !strings.Contains(page, `type="file"`) {
+		t.Errorf("%d %s", status, mainOf(page))
+	}
+	if status, page := w.upload("a.xlsx", []byte("PK\x03\x04 is no workbook")); status != http.StatusUnprocessableEntity || !strings.Contains(page, "This file can") {
+		t.Errorf("%d %s", status, mainOf(page))
+	}
+	if status, page := w.upload("empty.csv", nil); status != http.StatusUnprocessableEntity || !strings.Contains(mainOf(page), "empty") {
+		t.Errorf("%d %s", status, mainOf(page))
+	}
+	if status, page := w.visit("/models/doubler/batch?upload=ABCDEFGHIJKLMNOPQRSTUVWXYZ&name=a.csv"); status != http.StatusNotFound || !strings.Contains(page, "isn’t there any more") {
+		t.Errorf("%d %s", status, mainOf(page))
+	}
+	if status, _ := w.visit("/models/nobody/batch"); status != http.StatusNotFound {
+		t.Errorf("%d", status)
+	}
+	// A name is text, wherever it is shown.
+	_, page := w.upload(`<script>alert(1)</script>.csv`, []byte("x,side,<b>\n1,left,<i>\n"))
+	if strings.Contains(page, "<b>,") || strings.Contains(page, "<i>") || strings.Contains(page, "<script>alert") {
+		t.Error("a file's text is taken for the page's")
+	}
+	_, page = w.upload("a.csv", []byte("x,side,y\n1,left,2\n"))
+	has(t, page, "This can't run yet", "output.prefix")
+	form := checkForm(t, page)
+	form.Set("prefix", "new_")
+	_, page = w.submit("/models/doubler/batch/check", form)
+	has(t, page, "every one fits")
+	form = checkForm(t, page)
+	form.Del("csrf")
+	if status, _ := w.submit("/models/doubler/batch/run", form); status != http.StatusForbidden {
+		t.Errorf("without a token: %d", status)
+	}
+}
+
+// TestEveryRowIsChecked: what only the first rows are counted for says so, and
+// all can be looked at before anything runs, with or without a script.
+func TestEveryRowIsChecked(t *testing.T) {
+	w := newJobsWorld(t)
+	rows := strings.Replace(string(rowsOf(25_000)), "r9000,0,left", "r9000,much,left", 1) + "r,much,left\nr,1,up\n"
+	_, page := w.upload("a.csv", []byte(rows))
+	has(t, page, "1 of the first 10,000 rows doesn't fit", "These numbers are of the first 10,000 rows only.", "1 row of the first 10,000 rows")
+	_, rest, _ := strings.Cut(page, `<a class="button" href="`)
+	address, _, _ := strings.Cut(rest, `" data-whole`)
+	address = html.UnescapeString(address)
+	has(t, w.page(address), "3 of all 25,002 rows don't fit", "2 rows", "Row 25,001")
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.absolute(address), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	_, events := w.send(request)
+	progress, shown, found := strings.Cut(events, "event: page\n")
+	if !found || !strings.HasPrefix(progress, "event: progress\ndata: {\"percent\":") || !strings.Contains(shown, "3 of all 25,002 rows") || strings.Contains(shown, "<html") {
+		t.Errorf("%.300s", events)
+	}
+	request.URL.RawQuery = strings.Replace(request.URL.RawQuery, "upload=", "upload=X", 1)
+	if _, events := w.send(request); strings.Contains(events, "event: page") && !strings.Contains(events, "isn’t there any more") {
+		t.Errorf("%.300s", events)
+	}
+}
+
+// TestAFileForAVersion: who asks for a version has the file predicted by it.
+func TestAFileForAVersion(t *testing.T) {
+	w := newJobsWorld(t)
+	has(t, w.page("/models/doubler/batch?version=1"), "To be predicted with version 1 .")
+	_, page := w.uploadFrom("/models/doubler/batch?version=1", "a.csv", rowsOf(5))
+	has(t, page, "To be predicted with doubler , version 1.")
+	if got := w.at.Query().Get("version"); got != "1" {
+		t.Errorf("the address has version %q", got)
+	}
+	if status, _ := w.visit("/models/doubler/batch?version=x"); status != http.StatusBadRequest {
+		t.Errorf("%d", status)
+	}
+}
+
+func TestATemplateFits(t *testing.T) {
+	w := newJobsWorld(t)
+	for _, name := range []string{"template.csv", "template.xlsx"} {
+		_, body := w.download("/models/doubler/batch/template/" + name)
+		_, page := w.upload(name, body)
+		has(t, page, "Of the only row, every one fits.")
+	}
+}

@@ -1,0 +1,127 @@
+package chart
+
+import (
+	"encoding/xml"
+	"flag"
+	"html/template"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var nan = math.NaN()
+
+func drawings() map[string]template.HTML {
+	hostile := `<script>alert("x")</script>&'`
+	return map[string]template.HTML{
+		"line": Line{
+			Title: "Calls", Unit: "per minute", Step: "Minute", Whole: true, Description: "Between 0 and 12 calls per minute",
+			Labels: []string{"20:00", "20:01", "20:02", "20:03", "20:04", "20:05"},
+			Series: []Series{{"version 1", []float64{0, 12, 7, nan, 3, nan}}, {"version 2", []float64{nan, nan, 1, 2, 3, 4}}},
+		}.HTML(),
+		"line-negative": Line{Title: "Drift", Step: "Day", Labels: []string{"a", "b"}, Series: []Series{{"d", []float64{-3, 2}}}}.HTML(),
+		"line-empty":    Line{Title: "Calls", Step: "Minute", Labels: []string{"20:00", "21:00"}, Series: []Series{{"all", []float64{nan, nan}}}, Empty: "No calls in the last hour"}.HTML(),
+		"line-nothing":  Line{}.HTML(),
+		"bars":          Bars{Title: "Probability", Bars: []Bar{{"setosa", .9, ""}, {"versicolor", .1, "10 %"}, {"virginica", nan, ""}}, High: 1, Marked: 1}.HTML(),
+		"bars-negative": Bars{Title: "Effect", Bars: []Bar{{"up", 3, ""}, {"down", -2, ""}}}.HTML(),
+		"bars-nothing":  Bars{}.HTML(),
+		"histogram":     Histogram{Title: "Litres", Unit: "l/100 km", Bins: BinValues([]float64{1, 2, 2.5, 2.6, 7, 9, nan, math.Inf(1)}, 8)}.HTML(),
+		"histogram-one": Histogram{Title: "Same", Bins: BinValues([]float64{4, 4, 4}, 8)}.HTML(),
+		"histogram-no":  Histogram{Title: "None", Bins: BinValues(nil, 8)}.HTML(),
+		"pairs":         Pairs{Title: "Shift", Unit: "kg", From: "version 1", To: "version 2", Pairs: []Pair{{"first", 1, 2}, {"second", nan, 1.5}, {"third", 1.2, nan}}}.HTML(),
+		"sparkline":     Sparkline([]float64{1, 5, nan, 3, 2}, "11 calls in the last hour"),
+		"gauge":         Gauge(.925) + Gauge(nan) + Gauge(-1) + Gauge(7),
+		"spark-nothing": Sparkline(nil, "no calls"),
+		"hostile": Line{Title: hostile, Unit: hostile, Description: hostile, Step: hostile, Labels: []string{hostile, hostile},
+			Series: []Series{{hostile, []float64{1, 2}}, {hostile, []float64{1, 2}}}}.HTML() +
+			Bars{Title: hostile, Bars: []Bar{{hostile, 1, hostile}}}.HTML() +
+			Pairs{Title: hostile, From: hostile, To: hostile, Pairs: []Pair{{hostile, 1, 2}}}.HTML() + Sparkline(nil, hostile),
+	}
+}
+
+func TestDrawings(t *testing.T) {
+	for name, got := range drawings() {
+		path := filepath.Join("testdata", name+".html")
+		if *update {
+			if err := os.WriteFile(path, []byte(got+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil || string(want) != string(got)+"\n" {
+			t.Errorf("%s isn't as in testdata (%v); look at it, and run with -update if it is right:\n%s", name, err, got)
+		}
+	}
+}
+
+// TestDrawingsAreSafeAndWhole: well-formed, no text became an element, no style.
+func TestDrawingsAreSafeAndWhole(t *testing.T) {
+	for name, got := range drawings() {
+		decoder := xml.NewDecoder(strings.NewReader("<all>" + string(got) + "</all>"))
+		for {
+			token, err := decoder.Token()
+			if token == nil {
+				if err.Error() != "EOF" {
+					t.Errorf("%s: %v", name, err)
+				}
+				break
+			}
+			element, ok := token.(xml.StartElement)
+			if !ok {
+				continue
+			}
+			if element.Name.Local == "script" {
+				t.Errorf("%s: a text became a script", name)
+			}
+			for _, attribute := range element.Attr {
+				if attribute.Name.Local == "style" || strings.HasPrefix(attribute.Name.Local, "on") {
+					t.Errorf("%s: <%s %s>", name, element.Name.Local, attribute.Name.Local)
+				}
+			}
+		}
+		if regexp.MustCompile(`"(NaN|[+-]?Inf)"`).MatchString(string(got)) {
+			t.Errorf("%s has coordinates that are no numbers:\n%s", name, got)
+		}
+	}
+}
+
+func TestScales(t *testing.T) {
+	for _, c := range []struct {
+		low, high float64
+		whole     bool
+		want      scale
+	}{
+		{0, 0, false, scale{0, 1, .25}},
+		{0, 12, true, scale{0, 15, 5}},
+		{0, 3, true, scale{0, 3, 1}},
+		{0, 1, true, scale{0, 1, 1}},
+		{-3, 2, false, scale{-4, 2, 2}},
+		{5, 5, false, scale{0, 6, 2}},
+		{nan, nan, false, scale{0, 1, .25}},
+		{math.Inf(-1), math.Inf(1), false, scale{0, 1, .25}},
+	} {
+		got := newScale(c.low, c.high, 4, c.whole)
+		if math.Abs(got.low-c.want.low)+math.Abs(got.high-c.want.high)+math.Abs(got.step-c.want.step) > 1e-9 {
+			t.Errorf("%v to %v: %+v, want %+v", c.low, c.high, got, c.want)
+		}
+	}
+}
+
+func TestBinsHaveEveryValue(t *testing.T) {
+	values := []float64{-5, -1, 0, 0, 1, 2.5, 3, 1000}
+	for most := 1; most < 40; most++ {
+		sum := int64(0)
+		bins := BinValues(values, most)
+		for _, bin := range bins {
+			sum += bin.Count
+		}
+		if sum != int64(len(values)) || len(bins) > most+1 {
+			t.Errorf("%d bins of at most %d have %d values", len(bins), most, sum)
+		}
+	}
+}

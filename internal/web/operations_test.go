@@ -1,0 +1,78 @@
+package web
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"strings"
+	"testing"
+
+	"modelmanager.dev"
+)
+
+// TestOperationsCountsModelsAndBoundsTrouble: what is awake and asleep are
+// models, by their health; of very much trouble the worst is listed.
+func TestOperationsCountsModelsAndBoundsTrouble(t *testing.T) {
+	f := &fakeAPI{ServeMux: http.NewServeMux()}
+	activity := modelmanager.Activity{Models: 100}
+	for i := range 120 {
+		state := modelmanager.Degraded
+		if i%2 == 0 {
+			state = modelmanager.Unhealthy
+		}
+		activity.Versions = append(activity.Versions, modelmanager.VersionActivity{Model: fmt.Sprintf("m-%d", i/2), Version: i%2 + 1, Health: modelmanager.Health{State: state}, Replicas: 1})
+	}
+	// Called lately, and asleep by now.
+	activity.Versions = append(activity.Versions, modelmanager.VersionActivity{Model: "slept", Version: 1, Health: modelmanager.Health{State: modelmanager.Idle}, CallCounts: modelmanager.CallCounts{Calls: 3}})
+	f.json("GET /v1/activity", activity)
+	f.json("GET /v1/jobs", modelmanager.JobList{})
+	f.json("GET /v1/models", modelmanager.ModelList{Counts: &modelmanager.ModelCounts{Models: 100, Health: map[modelmanager.HealthState]int{modelmanager.Idle: 40, modelmanager.Unhealthy: 60}}})
+	answer := newBrowser(t, newWeb(t, f)).get("/operations")
+	text := saidBy(t, answer.Body.String())
+	for _, want := range []string{"Models awake 60 120 replicas", "Models asleep 40 of 100", "And 70 versions more."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it doesn't say %q: %.600s", want, text)
+		}
+	}
+	_, trouble, _ := strings.Cut(text, "In trouble")
+	trouble, _, _ = strings.Cut(trouble, "What runs")
+	if strings.Count(trouble, "version 1") != operationsBad || strings.Contains(trouble, "Degraded") {
+		t.Errorf("the worst isn't first: %s", trouble)
+	}
+	if !strings.Contains(answer.Body.String(), `href="/?health=idle"`) {
+		t.Error("what is asleep isn't named")
+	}
+}
+
+// TestTheCatalogueOffersWhatNarrows: owners and labels with their numbers, but
+// none that all have; states; and how many there are of all.
+func TestTheCatalogueOffersWhatNarrows(t *testing.T) {
+	f := &fakeAPI{ServeMux: http.NewServeMux()}
+	var asked string
+	f.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.RawQuery
+		_, _ = w.Write([]byte(`{"models": [{"name": "a", "owner": "ana@example.org"}], "next_page_token": "x", "counts": {"models": 1234,
+			"owners": [{"owner": "ana@example.org", "models": 1000}, {"owner": "ben@example.org", "models": 34}],
+			"labels": [{"name": "use", "value": "all", "models": 1234}, {"name": "team", "value": "x & y", "models": 7}]}}`))
+	})
+	f.json("GET /v1/activity", modelmanager.Activity{})
+	b := newBrowser(t, newWeb(t, f))
+	answer := b.get("/?q=risk&health=degraded")
+	text, body := saidBy(t, answer.Body.String()), html.UnescapeString(answer.Body.String())
+	for _, want := range []string{"1,234 models, 1 on this page", "ana@example.org 1,000", "team: x & y 7"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it doesn't say %q: %s", want, text)
+		}
+	}
+	if strings.Contains(text, "use: all 1,234") {
+		t.Error("a label that all have is offered")
+	}
+	for _, want := range []string{`<option value="degraded" selected>Degraded</option>`, `href="/?health=degraded&owner=ben%40example.org&q=risk"`, `href="/?health=degraded&label=team%3Dx+%26+y&q=risk"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("it lacks %s", want)
+		}
+	}
+	if !strings.Contains(asked, "health=degraded") || !strings.Contains(asked, "count=12") {
+		t.Errorf("it asks %s", asked)
+	}
+}
