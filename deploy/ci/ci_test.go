@@ -1,0 +1,313 @@
+// Package ci holds what CI systems run for a repository of models: thin around
+// mm. Its test runs their steps for real, with a real repository and server.
+package ci
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// program is the folder that mm was built into.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(build(m)) }
+
+func build(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "mm-ci-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	command := exec.Command("go", "build", "-o", dir, "modelmanager.dev/cmd/mm")
+	command.Stderr = os.Stderr
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building mm:", err)
+		return 1
+	}
+	program = dir
+	return m.Run()
+}
+
+// world is a repository, a server, and programs that record how they are called.
+type world struct {
+	t      *testing.T
+	dir    string
+	repo   string
+	server string
+	fakes  string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{t: t, dir: dir, repo: filepath.Join(dir, "repo"), fakes: filepath.Join(dir, "fakes")}
+	for _, name := range []string{"gh", "curl"} {
+		w.write(filepath.Join(w.fakes, name), "#!/bin/sh\nfor a in \"$@\"; do printf '%s\\n' \"$a\"; done >>\"$CALLS\"\n", 0o755)
+	}
+	w.serve()
+	w.run(dir, nil, "git", "init", "-q", "-b", "main", w.repo)
+	w.model("tripler", 3)
+	w.commit("the first models")
+	return w
+}
+
+func (w *world) write(name, content string, mode os.FileMode) {
+	w.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), mode); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) model(name string, factor int) {
+	folder := filepath.Join(w.repo, "models", name)
+	w.write(filepath.Join(folder, "model.yaml"), "name: "+name+"\nsummary: Some times the number.\nowner: tests@example.org\n"+
+		"features: [{name: x, type: integer}]\npredictions: [{name: y, type: integer}]\nrun: {python: predict.py:predict}\nexamples: [{features: {x: 2}}]\n", 0o644)
+	w.write(filepath.Join(folder, "predict.py"), "def predict(rows: list):\n    return ["+strings.Repeat("row[\"x\"] + ", factor)+"0 for row in rows]\n", 0o644)
+}
+
+func (w *world) commit(message string) string {
+	w.t.Helper()
+	w.run(w.repo, nil, "git", "add", "-A")
+	w.run(w.repo, nil, "git", "commit", "-qm", message)
+	return w.run(w.repo, nil, "git", "rev-parse", "HEAD")
+}
+
+// run runs a program and returns what it printed.
+func (w *world) run(dir string, env map[string]string, name string, arguments ...string) string {
+	w.t.Helper()
+	output, err := w.try(dir, env, name, arguments...)
+	if err != nil {
+		w.t.Fatalf("%s %q: %v\n%s", name, arguments, err, output)
+	}
+	return strings.TrimSpace(output)
+}
+
+func (w *world) try(dir string, env map[string]string, name string, arguments ...string) (string, error) {
+	command := exec.CommandContext(w.t.Context(), name, arguments...)
+	command.Dir = dir
+	command.Env = append(os.Environ(), "PATH="+strings.Join([]string{program, w.fakes, os.Getenv("PATH")}, ":"),
+		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
+		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "CALLS="+filepath.Join(w.dir, "calls"))
+	for name, value := range env {
+		command.Env = append(command.Env, name+"="+value)
+	}
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+// serve starts a real server, which ends with the test.
+func (w *world) serve() {
+	w.t.Helper()
+	command := exec.Command(filepath.Join(program, "mm"), "serve", "--data", filepath.Join(w.dir, "data"), "--listen", "127.0.0.1:0")
+	output, err := command.StderrPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		if _, rest, found := strings.Cut(lines.Text(), "listens on "); found {
+			w.server = strings.Fields(rest)[0]
+			break
+		}
+	}
+	go func() {
+		for lines.Scan() {
+		}
+		_ = command.Wait() // it was ended
+		close(ended)
+	}()
+	w.t.Cleanup(func() {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			_ = command.Process.Kill()
+		}
+	})
+	if w.server == "" {
+		w.t.Fatal("the server doesn't listen")
+	}
+}
+
+func (w *world) calls() string {
+	data, _ := os.ReadFile(filepath.Join(w.dir, "calls"))
+	return string(data)
+}
+
+func (w *world) versions(model string) string {
+	return w.run(w.dir, map[string]string{"MM_SERVER": w.server}, filepath.Join(program, "mm"), "models", "versions", model)
+}
+
+// expression is one of GitHub's, which may stand in env and nowhere else: in a
+// run it would be put into the shell's text.
+var expression = regexp.MustCompile(`\$\{\{ *([^}]*?) *\}\}`)
+
+func TestGitHubWorkflow(t *testing.T) {
+	w := newWorld(t)
+	var workflow struct {
+		Jobs map[string]struct {
+			Steps []struct {
+				Name string
+				If   string
+				Env  map[string]string
+				Run  string
+				With map[string]any
+			}
+		}
+	}
+	read(t, "github/models.yml", &workflow)
+	job := func(name string, values map[string]string) (string, error) {
+		t.Helper()
+		var all strings.Builder
+		var failed error
+		for _, step := range workflow.Jobs[name].Steps {
+			if step.With != nil && step.With["fetch-depth"] != uint64(0) {
+				t.Errorf("%s: the checkout is shallow: %v", name, step.With)
+			}
+			if step.Run == "" || failed != nil && step.If != "always()" {
+				continue
+			}
+			if expression.MatchString(step.Run) {
+				t.Errorf("%s: %s: an expression in a run", name, step.Name)
+			}
+			env := map[string]string{"GITHUB_STEP_SUMMARY": filepath.Join(w.dir, "summary")}
+			for key, value := range step.Env {
+				env[key] = expression.ReplaceAllStringFunc(value, func(text string) string {
+					known, found := values[expression.FindStringSubmatch(text)[1]]
+					if !found {
+						t.Errorf("%s: %s: %s has no value", name, step.Name, text)
+					}
+					return known
+				})
+			}
+			output, err := w.try(w.repo, env, "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.Run)
+			all.WriteString(output)
+			if err != nil && failed == nil {
+				failed = err
+			}
+		}
+		return all.String(), failed
+	}
+	base := w.run(w.repo, nil, "git", "rev-parse", "HEAD")
+	values := map[string]string{
+		"inputs.server": w.server, "inputs.install": "true", "secrets.token": "", "github.token": "t", "github.repository": "clinic/models", "runner.temp": w.dir,
+		"github.event.pull_request.base.sha": base, "github.event.pull_request.number": "7",
+		"github.event.before": strings.Repeat("0", 40), "github.sha": base,
+	}
+	if output, err := job("publish", values); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if got := w.versions("tripler"); !strings.Contains(got, "100%") {
+		t.Fatalf("after the first push:\n%s", got)
+	}
+
+	w.run(w.repo, nil, "git", "checkout", "-qb", "work")
+	w.model("tripler", 4)
+	w.model("doubler", 2)
+	good := w.commit("four times")
+	if output, err := job("validate", values); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if calls := w.calls(); !strings.Contains(calls, "comment\n7\n--repo\nclinic/models\n") {
+		t.Errorf("gh was called with %q", calls)
+	}
+	summary, _ := os.ReadFile(filepath.Join(w.dir, "summary"))
+	if !strings.Contains(string(summary), "doubler") || !strings.Contains(string(summary), "tripler") {
+		t.Errorf("the report: %s", summary)
+	}
+
+	values["github.event.before"], values["github.sha"] = base, good
+	if output, err := job("publish", values); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if got := w.versions("doubler"); !strings.Contains(got, "100%") {
+		t.Fatalf("after the merge:\n%s", got)
+	}
+
+	w.write(filepath.Join(w.repo, "models/doubler/predict.py"), "nonsense(", 0o644)
+	values["github.sha"] = w.commit("broken")
+	if output, err := job("validate", values); err == nil || !strings.Contains(output, "::error") {
+		t.Errorf("a broken model passes, or is not annotated: %v\n%s", err, output)
+	}
+	values["github.event.before"] = good
+	if output, err := job("publish", values); err == nil {
+		t.Errorf("a broken model is published:\n%s", output)
+	}
+}
+
+func TestGitLabPipeline(t *testing.T) {
+	w := newWorld(t)
+	var jobs map[string]struct {
+		Variables map[string]string
+		Before    []string `yaml:"before_script"`
+		Script    []string
+		After     []string `yaml:"after_script"`
+	}
+	read(t, "gitlab/models.yml", &jobs)
+	if jobs[".models"].Variables["GIT_DEPTH"] != "0" {
+		t.Error("the clone is shallow")
+	}
+	env := map[string]string{
+		"MM_SERVER": w.server, "MM_INSTALL": "true", "MM_GITLAB_TOKEN": "t", "CI_API_V4_URL": "https://git.example.org/api/v4", "CI_PROJECT_ID": "3",
+		"CI_MERGE_REQUEST_IID": "7",
+	}
+	job := func(name string) (string, error) {
+		output, err := w.try(w.repo, env, "bash", "-eo", "pipefail", "-c", strings.Join(append(jobs[".models"].Before, jobs[name].Script...), "\n"))
+		after, afterErr := w.try(w.repo, env, "bash", "-c", strings.Join(jobs[name].After, "\n"))
+		if afterErr != nil {
+			t.Errorf("after_script: %v", afterErr)
+		}
+		return output + after, err
+	}
+	base := w.run(w.repo, nil, "git", "rev-parse", "HEAD")
+	env["CI_COMMIT_BEFORE_SHA"], env["CI_COMMIT_SHA"], env["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = strings.Repeat("0", 40), base, base
+	if output, err := job("models-publish"); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	w.model("tripler", 4)
+	env["CI_COMMIT_BEFORE_SHA"], env["CI_COMMIT_SHA"] = base, w.commit("four times")
+	if output, err := job("models-validate"); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if calls := w.calls(); !strings.Contains(calls, "body@models.md\nhttps://git.example.org/api/v4/projects/3/merge_requests/7/notes\n") {
+		t.Errorf("curl was called with %q", calls)
+	}
+	if _, err := os.Stat(filepath.Join(w.repo, "models.xml")); err != nil {
+		t.Error(err)
+	}
+	if output, err := job("models-publish"); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if got := w.versions("tripler"); !strings.Contains(got, "\n2 ") {
+		t.Fatalf("after the merge:\n%s", got)
+	}
+}
+
+func read(t *testing.T, name string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, into); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
