@@ -1,4 +1,4 @@
-// Package data checks contract 2 from end to end: the same row, sent as JSON,
+// Package data checks docs/data.md from end to end: the same row, sent as JSON,
 // CSV, JSON Lines, Parquet and Excel, to Python with pandas, Python without and
 // R, is the same row to every model and gets the same prediction.
 //

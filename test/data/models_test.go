@@ -113,7 +113,7 @@ func echoed(features []modelmanager.Field) []modelmanager.Field {
 	return predictions
 }
 
-// columnTypes are the types that contract 2 promises for a feature's column,
+// columnTypes are the types that docs/data.md promises for a feature's column,
 // whatever is in it. (Without pandas a value has a type, and a column none:
 // null is NoneType.)
 var columnTypes = map[string]map[string]string{

@@ -1,0 +1,238 @@
+package browser_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"modelmanager.dev/client"
+)
+
+// analyst is somebody with a browser, in front of a real server.
+type analyst struct {
+	t      *testing.T
+	ctx    context.Context // of the browser
+	server string
+	api    *client.Client
+	shots  string // folder for screenshots; "": none are kept
+
+	mu       sync.Mutex
+	complain []string // what the browser had to complain about
+}
+
+// serve starts a server, and waits until it has published its models.
+func serve(t *testing.T, program, models string) string {
+	t.Helper()
+	command := exec.Command(program, "serve", "--models", models, "--data", t.TempDir(), "--listen", "127.0.0.1:0")
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	output, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Stdout, command.Stderr = writer, writer
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writer.Close()
+	address, published, ended := make(chan string, 1), make(chan struct{}), make(chan struct{})
+	all := sync.OnceFunc(func() { close(published) })
+	var log strings.Builder
+	go func() {
+		defer close(ended)
+		lines := bufio.NewScanner(output)
+		for lines.Scan() {
+			log.WriteString(lines.Text() + "\n")
+			if _, rest, found := strings.Cut(lines.Text(), "listens on "); found {
+				address <- strings.Fields(rest)[0]
+			}
+			if strings.HasPrefix(lines.Text(), "every model in ") {
+				all()
+			}
+		}
+		_, _ = io.Copy(io.Discard, output)
+	}()
+	t.Cleanup(func() {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		<-ended
+		_ = command.Wait()
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", log.String())
+		}
+	})
+	select {
+	case <-published:
+		return <-address
+	case <-ended:
+		t.Fatal("the server ended")
+	case <-time.After(3 * time.Minute):
+		t.Fatal("the server has not published its models within three minutes")
+	}
+	return ""
+}
+
+func (a *analyst) browse() {
+	t := a.t
+	allocator, stop := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath("/usr/bin/chromium"), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1200, 900),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
+	var cancel context.CancelFunc
+	a.ctx, cancel = chromedp.NewContext(allocator)
+	messages := chromedp.Console(a.ctx)
+	a.do(chromedp.Navigate("about:blank"))
+	listening := make(chan struct{})
+	go func() {
+		defer close(listening)
+		for message, err := range messages {
+			if err != nil {
+				return
+			}
+			if message.IsException() || message.Type == "error" {
+				a.mu.Lock()
+				a.complain = append(a.complain, message.String())
+				a.mu.Unlock()
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		stop()
+		<-listening
+		for _, complaint := range a.complain {
+			t.Errorf("the browser complains: %s", complaint)
+		}
+	})
+}
+
+// patience is how long a page may take on a busy machine.
+const patience = 90 * time.Second
+
+func (a *analyst) do(steps ...chromedp.Action[chromedp.Void]) {
+	a.t.Helper()
+	ctx := a.ctx
+	if chromedp.FromContext(ctx).Target != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(a.ctx, patience)
+		defer cancel()
+	}
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		a.shot("failed")
+		a.t.Fatalf("%v, at %s", err, a.address())
+	}
+}
+
+// read evaluates an expression in the page.
+func read[T any](a *analyst, expression string) T {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		a.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// until waits for an expression to be true, across whatever pages come.
+func (a *analyst) until(expression string) {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.ctx, patience)
+	defer cancel()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		// Between two pages there is none to ask.
+		if so, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression)); err == nil && so {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			a.shot("failed")
+			a.t.Fatalf("it never came to this: %s; the page is %s and says %.1000q", expression, a.address(), a.text("main"))
+		}
+	}
+}
+
+func (a *analyst) address() string {
+	ctx, cancel := context.WithTimeout(a.ctx, 10*time.Second)
+	defer cancel()
+	address, _ := chromedp.Run(ctx, chromedp.Location())
+	return address
+}
+
+// text is what a part of the page says.
+func (a *analyst) text(selector string) string {
+	a.t.Helper()
+	return strings.Join(strings.Fields(read[string](a, fmt.Sprintf("(document.querySelector(%q) || {innerText: ''}).innerText", selector))), " ")
+}
+
+// shot keeps a picture of the page: in light and dark, wide and narrow. The
+// page must fit into 390 pixels.
+func (a *analyst) shot(name string) {
+	a.t.Helper()
+	for _, view := range []struct {
+		name, theme   string
+		width, height int64
+	}{{"light", "light", 1200, 900}, {"dark", "dark", 1200, 900}, {"narrow", "light", 390, 844}} {
+		ctx, cancel := context.WithTimeout(a.ctx, patience)
+		err := chromedp.Do(ctx,
+			chromedp.EmulateViewport(view.width, view.height),
+			chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.documentElement.setAttribute('data-theme', %q)", view.theme)))
+		var picture []byte
+		if err == nil {
+			picture, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		}
+		wide := int64(0)
+		if err == nil {
+			wide, err = chromedp.Run(ctx, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
+		}
+		cancel()
+		if err != nil {
+			a.t.Logf("no picture of %s: %v", name, err)
+			return
+		}
+		if wide > view.width {
+			a.t.Errorf("%s is %d pixels wide where there are %d", name, wide, view.width)
+		}
+		if a.shots != "" {
+			if err := os.WriteFile(filepath.Join(a.shots, name+"-"+view.name+".png"), picture, 0o644); err != nil {
+				a.t.Error(err)
+			}
+		}
+	}
+	a.do(chromedp.EmulateViewport(1200, 900), chromedp.Evaluate[chromedp.Void]("document.documentElement.removeAttribute('data-theme')"))
+}
+
+// fetch follows a link of the page, as its download does.
+func (a *analyst) fetch(selector string) ([]byte, string) {
+	a.t.Helper()
+	address := read[string](a, fmt.Sprintf("document.querySelector(%q).href", selector))
+	if target, err := url.Parse(address); err != nil || "http://"+target.Host != a.server {
+		a.t.Fatalf("%q leads elsewhere", address)
+	}
+	response, err := http.Get(address)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		a.t.Fatalf("%s: %s %v", address, response.Status, err)
+	}
+	return data, response.Header.Get("Content-Disposition")
+}
