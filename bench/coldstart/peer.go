@@ -63,7 +63,7 @@ func interpreter(environments string) (string, error) {
 	if err != nil || len(found) != 1 {
 		return "", fmt.Errorf("there are %d environments in %s, want one (%v)", len(found), environments, err)
 	}
-	return found[0], nil
+	return filepath.Abs(found[0]) // the process runs in a folder of its own
 }
 
 // peer is a fresh process that does what a worker does, by hand.

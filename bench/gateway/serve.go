@@ -16,7 +16,9 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/api"
 	"modelmanager.dev/internal/gateway"
+	"modelmanager.dev/internal/http1"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/spec"
 )
@@ -65,17 +67,23 @@ func serveUpstream(ctx context.Context, args []string) error {
 		return err
 	}
 	go http.Serve(local, handler)
-	return serve(ctx, handler)
+	return serve(ctx, handler, func(plain *http.Server) server { return plain })
+}
+
+// server is what answers on a listener.
+type server interface {
+	Serve(listener net.Listener) error
+	Close() error
 }
 
 // serve answers on some TCP port, and prints it.
-func serve(ctx context.Context, handler http.Handler) error {
+func serve(ctx context.Context, handler http.Handler, wrap func(*http.Server) server) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	fmt.Println(listener.Addr())
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := wrap(&http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute})
 	go server.Serve(listener)
 	<-ctx.Done()
 	return server.Close()
@@ -117,7 +125,9 @@ func serveGateway(ctx context.Context, args []string) error {
 	mux.HandleFunc("POST /v1/models/{model}/predict", func(w http.ResponseWriter, r *http.Request) {
 		g.Predict(w, r, r.PathValue("model"), 0)
 	})
-	return serve(ctx, mux)
+	return serve(ctx, mux, func(rest *http.Server) server {
+		return http1.New(http1.Config{Takes: api.IsPrediction, Handler: mux, Rest: rest})
+	})
 }
 
 type oneModel struct{}
