@@ -83,6 +83,9 @@ func (x *index) position(name string) int {
 	return sort.Search(len(x.order), func(i int) bool { return x.names.at(x.order[i]) >= name })
 }
 
+// byName compares two slots by their models' names.
+func (x *index) byName(a, b uint32) int { return strings.Compare(x.names.at(a), x.names.at(b)) }
+
 // loaded sorts what was put so far, and gives back the room for growth.
 func (x *index) loaded() {
 	if x.loading == nil {
@@ -92,8 +95,17 @@ func (x *index) loaded() {
 	for slot := range x.order {
 		x.order[slot] = uint32(slot)
 	}
-	slices.SortFunc(x.order, func(a, b uint32) int { return strings.Compare(x.names.at(a), x.names.at(b)) })
+	slices.SortFunc(x.order, x.byName)
 	x.loading = nil
+	x.owners.empty()
+	x.labels.empty()
+	for _, slot := range x.order {
+		e := &x.entries[slot]
+		x.owners.slots[e.owner] = append(x.owners.slots[e.owner], slot)
+		for _, label := range e.labels {
+			x.labels.slots[label] = append(x.labels.slots[label], slot)
+		}
+	}
 	x.entries = slices.Clone(x.entries)
 	x.names.clip()
 	x.owners.clip()
@@ -154,7 +166,7 @@ func (x *index) refile(slot uint32, old, e entry, found bool) {
 		if found {
 			x.owners.remove(old.owner, slot)
 		}
-		x.owners.add(e.owner, slot)
+		x.file(&x.owners, e.owner, slot)
 	}
 	for _, label := range old.labels {
 		if !slices.Contains(e.labels, label) {
@@ -163,9 +175,20 @@ func (x *index) refile(slot uint32, old, e entry, found bool) {
 	}
 	for _, label := range e.labels {
 		if !found || !slices.Contains(old.labels, label) {
-			x.labels.add(label, slot)
+			x.file(&x.labels, label, slot)
 		}
 	}
+}
+
+// file adds a slot to those that have a value, in its place by name once all
+// models are loaded.
+func (x *index) file(t *table, value, slot uint32) {
+	slots := t.slots[value]
+	at := len(slots)
+	if x.loading == nil {
+		at, _ = slices.BinarySearchFunc(slots, slot, x.byName)
+	}
+	t.slots[value] = slices.Insert(slots, at, slot)
 }
 
 // add gives a new name its slot.
@@ -207,34 +230,62 @@ func (x *index) share(s string) string {
 
 // model returns what the index keeps of a model: of its history, the setting
 // in force. The caller may keep and change it.
-func (x *index) model(slot uint32) modelmanager.Model {
-	e := &x.entries[slot]
-	model := modelmanager.Model{
-		Name:       strings.Clone(x.names.at(slot)),
-		Summary:    e.summary,
-		Owner:      x.owners.value(e.owner),
-		Serve:      e.serve.unpack(),
-		Repository: e.repository,
-		Latest:     int(e.latest),
-		Created:    time.Unix(0, e.created).UTC(),
+func (x *index) model(slot uint32) modelmanager.Model { return x.models([]uint32{slot})[0] }
+
+// models is model of many slots. What all of them have, the names, settings and
+// shares, is allocated once for all.
+func (x *index) models(slots []uint32) []modelmanager.Model {
+	if len(slots) == 0 {
+		return nil
 	}
-	if len(e.labels) > 0 {
-		model.Labels = make(map[string]string, len(e.labels))
-		for _, label := range e.labels {
-			key, value, _ := strings.Cut(x.labels.value(label), labelMark)
-			model.Labels[key] = value
+	length, shares := 0, 0
+	for _, slot := range slots {
+		length += len(x.names.at(slot))
+		if live := x.entries[slot].live; live != nil {
+			shares += len(live.Versions)
 		}
 	}
-	if e.live != nil {
-		live := *e.live
-		live.Versions = slices.Clone(live.Versions)
-		model.History = []modelmanager.Traffic{live}
+	var names strings.Builder
+	names.Grow(length)
+	for _, slot := range slots {
+		names.WriteString(x.names.at(slot))
 	}
-	if e.retired != nil {
-		retired := *e.retired
-		model.Retired = &retired
+	name := names.String()
+	settings := make([]modelmanager.Traffic, 0, len(slots))
+	versions := make([]modelmanager.Share, 0, shares)
+	serve := make([]modelmanager.Mode, 0, 2*len(slots))
+	models := make([]modelmanager.Model, len(slots))
+	for i, slot := range slots {
+		e, model := &x.entries[slot], &models[i]
+		length := len(x.names.at(slot))
+		model.Name, name = name[:length], name[length:]
+		model.Summary = e.summary
+		model.Owner = x.owners.value(e.owner)
+		serve = e.serve.unpack(serve)
+		model.Serve, serve = slices.Clip(serve), serve[len(serve):]
+		model.Repository = e.repository
+		model.Latest = int(e.latest)
+		model.Created = time.Unix(0, e.created).UTC()
+		if len(e.labels) > 0 {
+			model.Labels = make(map[string]string, len(e.labels))
+			for _, label := range e.labels {
+				key, value, _ := strings.Cut(x.labels.value(label), labelMark)
+				model.Labels[key] = value
+			}
+		}
+		if e.live != nil {
+			settings = append(settings, *e.live)
+			last := len(settings) - 1
+			versions = append(versions, e.live.Versions...)
+			settings[last].Versions, versions = slices.Clip(versions), versions[len(versions):]
+			model.History, settings = slices.Clip(settings), settings[last+1:]
+		}
+		if e.retired != nil {
+			retired := *e.retired
+			model.Retired = &retired
+		}
 	}
-	return model
+	return models
 }
 
 // mark returns the mark of what the index holds of a model.
@@ -293,16 +344,17 @@ func packModes(serve []modelmanager.Mode) modes {
 	return packed
 }
 
-func (m modes) unpack() []modelmanager.Mode {
-	var serve []modelmanager.Mode
+// unpack appends the modes of a set.
+func (m modes) unpack(serve []modelmanager.Mode) []modelmanager.Mode {
+	batchToo := m&servesBatch != 0
+	if batchToo && m&batchFirst != 0 {
+		serve, batchToo = append(serve, modelmanager.Batch), false
+	}
 	if m&servesRealTime != 0 {
 		serve = append(serve, modelmanager.RealTime)
 	}
-	if m&servesBatch != 0 {
+	if batchToo {
 		serve = append(serve, modelmanager.Batch)
-		if m&batchFirst != 0 && len(serve) == 2 {
-			slices.Reverse(serve)
-		}
 	}
 	return serve
 }

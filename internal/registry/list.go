@@ -123,22 +123,44 @@ func newSearch(query Query) (search, error) {
 // page collects a page. Where many models match, a walk along the names soon
 // has one; where few do, the lists of who has what find them.
 func (x *index) page(s search) Page {
-	start := x.position(s.after)
-	if s.after != "" && start < len(x.order) && x.names.at(x.order[start]) == s.after {
-		start++
-	}
+	ordered := x.ordered(s)
 	if s.all() {
-		return x.walk(s, x.order[start:], func(uint32) bool { return true })
+		return x.walk(s, ordered, func(uint32) bool { return true })
 	}
-	if slots, full := x.try(s, x.order[start:min(start+x.trial, len(x.order))]); full || start+x.trial >= len(x.order) {
+	first := ordered[:min(x.trial, len(ordered))]
+	if slots, full := x.try(s, first); full || len(first) == len(ordered) {
 		return x.walk(s, slots, func(uint32) bool { return true })
 	}
 	found := x.candidates(s)
 	unsure := x.texts(s.unsure())
 	if found.count() > x.trial {
-		return x.walk(s, x.order[start:], func(slot uint32) bool { return found.has(slot) && unsure.in(slot) })
+		return x.walk(s, ordered, func(slot uint32) bool { return found.has(slot) && unsure.in(slot) })
 	}
 	return x.walk(s, x.sorted(found, s.after), unsure.in)
+}
+
+// ordered returns the shortest list of slots by name that has all that match,
+// from the page's start on.
+func (x *index) ordered(s search) []uint32 {
+	slots := x.order
+	narrow := func(with posting) {
+		if len(with) < len(slots) {
+			slots = with
+		}
+	}
+	if s.owner != "" {
+		narrow(x.owners.with(s.owner))
+	}
+	for _, label := range s.label {
+		narrow(x.labels.with(label))
+	}
+	start, found := slices.BinarySearchFunc(slots, s.after, func(slot uint32, name string) int {
+		return strings.Compare(x.names.at(slot), name)
+	})
+	if found {
+		start++
+	}
+	return slots[start:]
 }
 
 // all tells whether nothing but listed decides which models match.
@@ -152,17 +174,18 @@ func (s search) unsure() []string { return slices.DeleteFunc(slices.Clone(s.word
 // walk makes a page of the first slots that match and may be listed.
 func (x *index) walk(s search, slots []uint32, matches func(uint32) bool) Page {
 	var page Page
+	chosen := make([]uint32, 0, min(s.limit, len(slots)))
 	for _, slot := range slots {
 		if !x.listed(s, slot) || !matches(slot) {
 			continue
 		}
-		if len(page.Models) == s.limit {
-			last := page.Models[s.limit-1].Name
-			page.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(last))
+		if len(chosen) == s.limit {
+			page.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(x.names.at(chosen[s.limit-1])))
 			break
 		}
-		page.Models = append(page.Models, x.model(slot))
+		chosen = append(chosen, slot)
 	}
+	page.Models = x.models(chosen)
 	return page
 }
 
@@ -261,7 +284,7 @@ func (x *index) sorted(set slotSet, after string) []uint32 {
 			slots = append(slots, slot)
 		}
 	}
-	slices.SortFunc(slots, func(a, b uint32) int { return strings.Compare(x.names.at(a), x.names.at(b)) })
+	slices.SortFunc(slots, x.byName)
 	return slots
 }
 

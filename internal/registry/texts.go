@@ -2,19 +2,25 @@ package registry
 
 import "strings"
 
-// texts looks for texts in models, one after the other: those that many models
-// share, owners and labels, it looks at once.
+// texts looks for texts in models, one after the other. Once it has looked at
+// many, it remembers which of the owners and labels, that models share, have
+// them.
 type texts struct {
 	x     *index
 	texts []soughtText
 }
 
-// soughtText is one text in lower case, without spaces, and whether owners and
-// labels have it, by their numbers.
+// soughtText is one text in lower case, without spaces.
 type soughtText struct {
 	text           string
 	mark           int // the place of a character without case; -1: none is known
-	owners, labels []verdict
+	owners, labels verdicts
+}
+
+// verdicts tell whether strings of a table have a text, by their numbers.
+type verdicts struct {
+	asked int // before it was worth while to remember
+	known []verdict
 }
 
 type verdict uint8
@@ -25,12 +31,13 @@ const (
 	no
 )
 
+// manyAsked is how many strings are looked at before they are remembered.
+const manyAsked = 1024
+
 func (x *index) texts(sought []string) texts {
 	t := texts{x: x}
 	for _, text := range sought {
-		t.texts = append(t.texts, soughtText{
-			text: text, mark: markOfText(text), owners: make([]verdict, len(x.owners.values)), labels: make([]verdict, len(x.labels.values)),
-		})
+		t.texts = append(t.texts, soughtText{text: text, mark: markOfText(text)})
 	}
 	return t
 }
@@ -51,14 +58,11 @@ func (s *soughtText) in(x *index, slot uint32) bool {
 		return true
 	}
 	e := &x.entries[slot]
-	if s.shared(s.owners, e.owner, x.owners.value) {
+	if s.owners.in(s.text, e.owner, &x.owners) {
 		return true
 	}
 	for _, label := range e.labels {
-		if s.shared(s.labels, label, func(id uint32) string {
-			_, value, _ := strings.Cut(x.labels.value(id), labelMark)
-			return value
-		}) {
+		if s.labels.in(s.text, label, &x.labels) {
 			return true
 		}
 	}
@@ -66,11 +70,19 @@ func (s *soughtText) in(x *index, slot uint32) bool {
 }
 
 // inSummary looks for the text whatever its case. To lower every summary costs
-// most of a search: where both are ASCII, only what is around the text's mark
-// is looked at, a character that has no case.
+// most of a search: an ASCII one is compared as it is, and where the text has a
+// mark, a character that has no case, only around the places of the mark.
 func (s *soughtText) inSummary(summary string) bool {
-	if s.mark < 0 || !isASCII(summary) {
+	if !isASCII(summary) {
 		return strings.Contains(strings.ToLower(summary), s.text)
+	}
+	if s.mark < 0 {
+		for ; len(summary) >= len(s.text); summary = summary[1:] {
+			if equalASCII(summary[:len(s.text)], s.text) {
+				return true
+			}
+		}
+		return false
 	}
 	for from := s.mark; from < len(summary); from++ {
 		at := strings.IndexByte(summary[from:], s.text[s.mark])
@@ -95,7 +107,7 @@ func isASCII(text string) bool {
 	return true
 }
 
-// equalASCII compares a text of ASCII with one in lower case.
+// equalASCII compares a text of ASCII with one in lower case that is as long.
 func equalASCII(text, lower string) bool {
 	for i := range len(text) {
 		c := text[i]
@@ -125,12 +137,24 @@ func markOfText(text string) int {
 	return mark
 }
 
-func (s *soughtText) shared(known []verdict, id uint32, value func(uint32) string) bool {
-	if known[id] == unknown {
-		known[id] = no
-		if strings.Contains(strings.ToLower(value(id)), s.text) {
-			known[id] = yes
+// in tells whether a text occurs in an owner, or in a label's value.
+func (v *verdicts) in(text string, id uint32, table *table) bool {
+	if v.known == nil {
+		if v.asked++; v.asked <= manyAsked {
+			return valueHas(table.value(id), text)
+		}
+		v.known = make([]verdict, len(table.values))
+	}
+	if v.known[id] == unknown {
+		v.known[id] = no
+		if valueHas(table.value(id), text) {
+			v.known[id] = yes
 		}
 	}
-	return known[id] == yes
+	return v.known[id] == yes
+}
+
+// valueHas looks for a text in what is behind the label's mark, or in all.
+func valueHas(value, text string) bool {
+	return strings.Contains(strings.ToLower(value[strings.Index(value, labelMark)+1:]), text)
 }

@@ -76,14 +76,15 @@ func nextEnd(ends []uint32, start int, at uint32) int {
 	return low + i
 }
 
-// table numbers strings, and lists the slots that have each.
+// table numbers strings, and lists the slots that have each, by name once all
+// models are loaded.
 type table struct {
 	ids    map[string]uint32
 	values []string
 	slots  []posting
 }
 
-// posting is a list of slots, without order.
+// posting is a list of slots.
 type posting []uint32
 
 func newTable() table { return table{ids: map[string]uint32{}} }
@@ -102,9 +103,18 @@ func (t *table) id(value string) uint32 {
 
 func (t *table) value(id uint32) string { return t.values[id] }
 
-func (t *table) add(id, slot uint32) { t.slots[id] = append(t.slots[id], slot) }
+func (t *table) remove(id, slot uint32) {
+	if at := slices.Index(t.slots[id], slot); at >= 0 {
+		t.slots[id] = slices.Delete(t.slots[id], at, at+1)
+	}
+}
 
-func (t *table) remove(id, slot uint32) { t.slots[id] = t.slots[id].without(slot) }
+// empty takes all slots out, and keeps their room.
+func (t *table) empty() {
+	for id := range t.slots {
+		t.slots[id] = t.slots[id][:0]
+	}
+}
 
 func (p posting) without(slot uint32) posting {
 	if at := slices.Index(p, slot); at >= 0 {
