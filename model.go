@@ -28,6 +28,11 @@ type Model struct {
 
 	// History holds the last 20 settings of traffic, newest first.
 	History []Traffic `json:"history,omitempty"`
+
+	// Dropped are the numbers of old versions that are kept no longer, and
+	// Dropping of those that are being removed. Neither can take traffic.
+	Dropped  Numbers `json:"dropped,omitempty"`
+	Dropping Numbers `json:"dropping,omitempty"`
 }
 
 // Traffic returns the setting in force; the zero Traffic before the first.

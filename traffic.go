@@ -1,6 +1,9 @@
 package modelmanager
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Traffic says which versions of a model answer. Percentages are whole and add
 // up to 100; no version appears twice; a shadow gets a copy of the calls and
@@ -50,6 +53,11 @@ func (t TrafficInfo) Now() Traffic {
 type Share struct {
 	Version int `json:"version"`
 	Percent int `json:"percent"` // 0 to 100
+}
+
+// Names tells whether a version answers under this setting, or is its shadow.
+func (t Traffic) Names(version int) bool {
+	return t.Shadow == version || slices.ContainsFunc(t.Versions, func(share Share) bool { return share.Version == version })
 }
 
 // Largest returns the version with the largest share, the newer of equals; 0

@@ -88,7 +88,7 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (ser
 		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention,
 		ThroughServer: o.cluster.storageURLs == "server",
 		Internal:      o.cluster.internalListen, InternalURL: o.cluster.internalURL,
-		Key: key, Store: store, Prune: store.Prune, Bucket: bucket,
+		Key: key, Store: store, Prune: true, Bucket: bucket,
 		Artifacts: modelmanager.Artifacts{
 			Kind: modelmanager.ArtifactImage, Repository: o.cluster.repository(), Platform: o.cluster.imagePlatform, Bases: o.cluster.bases,
 		},

@@ -35,6 +35,9 @@ func (r *Registry) SetTrafficFor(ctx context.Context, name string, traffic model
 		if sameTraffic(model.Traffic(), traffic) {
 			return noteCommit(model, commit.Commit), nil
 		}
+		if err := keeps(*model, traffic); err != nil {
+			return false, err
+		}
 		r.setTraffic(model, traffic, change)
 		model.History[0].Commit = commit.Commit
 		return true, describe(model, largest)

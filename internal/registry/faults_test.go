@@ -50,6 +50,10 @@ func (d *dying) CreateVersion(ctx context.Context, version modelmanager.Version)
 	return d.write(func() error { return d.Store.CreateVersion(ctx, version) })
 }
 
+func (d *dying) DeleteVersion(ctx context.Context, model string, number int) error {
+	return d.write(func() error { return d.Store.DeleteVersion(ctx, model, number) })
+}
+
 // TestPublisherDies kills a publisher before and after each of its writes,
 // with and without versions before it, and then publishes again, the same
 // content or another one first.

@@ -257,7 +257,12 @@ func (r *Registry) findContent(ctx context.Context, model, digest string, seen i
 // count enters a version into its model's record.
 func (r *Registry) count(ctx context.Context, version modelmanager.Version, p Publication) error {
 	_, err := r.change(ctx, version.Model, func(model *modelmanager.Model) (bool, error) {
-		changed := false
+		if model.Dropping.Has(version.Number) {
+			return false, modelmanager.Errorf(modelmanager.CodeConflict,
+				"publishing %s: version %d, of the same content, is being dropped just now; publish it again", version.Model, version.Number)
+		}
+		changed := model.Dropped.Has(version.Number) // it was given again
+		model.Dropped = model.Dropped.Without(version.Number)
 		if model.Latest < version.Number {
 			model.Latest = version.Number
 			changed = true

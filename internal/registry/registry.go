@@ -191,6 +191,9 @@ func (r *Registry) Version(ctx context.Context, model string, number int) (model
 	if err != nil {
 		return modelmanager.Version{}, err
 	}
+	if record.Dropped.Has(number) || record.Dropping.Has(number) {
+		return modelmanager.Version{}, versionDropped(model, number)
+	}
 	return modelmanager.Version{}, modelmanager.Errorf(modelmanager.CodeNotFound,
 		"model %s has no version %d; its latest is %d", model, number, record.Latest)
 }

@@ -28,8 +28,12 @@ type Store interface {
 	PutModel(ctx context.Context, model modelmanager.Model, old Revision) (Revision, error)
 
 	// CreateVersion keeps a version; CodeConflict if its number is taken. A
-	// version is never changed or removed.
+	// version is never changed.
 	CreateVersion(ctx context.Context, version modelmanager.Version) error
+
+	// DeleteVersion removes a version that its model's record says is being
+	// dropped. One that doesn't exist is no error.
+	DeleteVersion(ctx context.Context, model string, number int) error
 
 	// Version returns one version; CodeNotFound if there is none.
 	Version(ctx context.Context, model string, number int) (modelmanager.Version, error)

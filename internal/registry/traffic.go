@@ -51,6 +51,9 @@ func (r *Registry) moveTraffic(ctx context.Context, name string, traffic modelma
 		if sameTraffic(model.Traffic(), traffic) && !taken {
 			return false, nil
 		}
+		if err := keeps(*model, traffic); err != nil {
+			return false, err
+		}
 		commit := model.Traffic().Commit
 		r.setTraffic(model, traffic, change)
 		if canary && change.By == modelmanager.ByRollout {
@@ -109,6 +112,9 @@ func (r *Registry) rollback(ctx context.Context, name string, change modelmanage
 		}
 		largest, err := r.checkVersions(ctx, name, back)
 		if err != nil {
+			return false, err
+		}
+		if err := keeps(*model, back); err != nil {
 			return false, err
 		}
 		left := model.Traffic()

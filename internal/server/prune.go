@@ -6,30 +6,23 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/batch"
-	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/registry"
 )
-
-// Prune drops old versions of a model from its store, but for those that named
-// says are still named somewhere; it returns their numbers.
-type Prune func(ctx context.Context, model string, named func(version int) bool) ([]int, error)
-
-// keptVersions is how many versions a model may have before anybody looks.
-const keptVersions = 20
 
 // pruneEvery is the time between two rounds over all models.
 const pruneEvery = time.Hour
 
-// keepStoreSmall drops what the store needn't keep, round after round, until
-// ctx ends.
+// keepStoreSmall drops old versions that nothing needs, round after round,
+// until ctx ends.
 func (s *Server) keepStoreSmall(ctx context.Context) error {
 	if err := s.registry.WaitSynced(ctx); err != nil {
 		return err
 	}
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
+	pruned := map[string]int{} // models, and the latest version they had then
 	for {
-		if err := s.pruneAll(ctx); err != nil && ctx.Err() == nil {
+		if err := s.pruneAll(ctx, pruned); err != nil && ctx.Err() == nil {
 			s.Logger.Warn("dropping old versions failed; trying again", "error", err, "in", pruneEvery)
 		}
 		select {
@@ -40,22 +33,19 @@ func (s *Server) keepStoreSmall(ctx context.Context) error {
 	}
 }
 
-func (s *Server) pruneAll(ctx context.Context) error {
-	jobs, err := s.versionsOfJobs(ctx)
-	if err != nil {
-		return err
-	}
-	for query := (registry.Query{Limit: 1000}); ; {
+// pruneAll prunes the models that have new versions since it last did.
+func (s *Server) pruneAll(ctx context.Context, pruned map[string]int) error {
+	for query := (registry.Query{Limit: 1000, Retired: true}); ; {
 		page, err := s.registry.List(query)
 		if err != nil {
 			return err
 		}
 		for _, model := range page.Models {
-			if model.Latest <= keptVersions {
+			if model.Latest <= registry.KeptVersions || model.Latest == pruned[model.Name] {
 				continue
 			}
-			dropped, err := s.Prune(ctx, model.Name, func(version int) bool {
-				return jobs[platform.Ref{Model: model.Name, Version: version}]
+			dropped, err := s.registry.Prune(ctx, model.Name, func(ctx context.Context) (map[int]bool, error) {
+				return s.versionsOfJobs(ctx, model.Name)
 			})
 			if len(dropped) > 0 {
 				s.Logger.Info("old versions were dropped", "model", model.Name, "versions", dropped)
@@ -63,6 +53,7 @@ func (s *Server) pruneAll(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			pruned[model.Name] = model.Latest
 		}
 		if page.NextPageToken == "" {
 			return nil
@@ -71,17 +62,17 @@ func (s *Server) pruneAll(ctx context.Context) error {
 	}
 }
 
-// versionsOfJobs returns the versions that jobs wait for, or run.
-func (s *Server) versionsOfJobs(ctx context.Context) (map[platform.Ref]bool, error) {
-	versions := map[platform.Ref]bool{}
+// versionsOfJobs returns the versions of a model that jobs wait for, or run.
+func (s *Server) versionsOfJobs(ctx context.Context, model string) (map[int]bool, error) {
+	versions := map[int]bool{}
 	for _, state := range []modelmanager.JobState{modelmanager.JobQueued, modelmanager.JobRunning} {
-		for query := (batch.Query{State: state, Limit: 1000}); ; {
+		for query := (batch.Query{Model: model, State: state, Limit: 1000}); ; {
 			page, err := s.jobs.List(ctx, query)
 			if err != nil {
 				return nil, err
 			}
 			for _, job := range page.Jobs {
-				versions[platform.Ref{Model: job.Model, Version: job.Version}] = true
+				versions[job.Version] = true
 			}
 			if page.NextPageToken == "" {
 				break

@@ -74,7 +74,7 @@ type Config struct {
 	ImageFile func(ctx context.Context, reference, path string, limit int64) ([]byte, error)
 
 	Store  registry.Store
-	Prune  Prune // nil: the store keeps everything
+	Prune  bool // drop old versions that nothing needs
 	Bucket *storage.Bucket
 	// Driver makes the platform's driver.
 	Driver    func(host Host) (platform.Driver, error)
@@ -350,7 +350,7 @@ func (s *Server) lead(ctx context.Context, published func(problems map[string]er
 	group.Go(func() error { return s.scaler.Run(ctx) })
 	group.Go(func() error { return s.rollouts.Run(ctx) })
 	group.Go(func() error { return s.jobs.Run(ctx) })
-	if s.Prune != nil {
+	if s.Prune {
 		group.Go(func() error { return s.keepStoreSmall(ctx) })
 	}
 	if s.follower != nil {

@@ -226,6 +226,34 @@ func (s *Store) CreateVersion(ctx context.Context, version modelmanager.Version)
 	return nil
 }
 
+// DeleteVersion implements registry.Store.
+func (s *Store) DeleteVersion(ctx context.Context, model string, number int) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	folder, err := s.folder(model)
+	if err != nil {
+		return nil
+	}
+	doing := "removing version " + strconv.Itoa(number) + " of " + model
+	path := filepath.Join(folder, "versions", strconv.Itoa(number)+".json")
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	release, err := lock(ctx, folder)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failed(doing, err)
+	}
+	if err := s.sync(filepath.Dir(path)); err != nil {
+		return failed(doing, err)
+	}
+	return nil
+}
+
 // Version implements registry.Store.
 func (s *Store) Version(ctx context.Context, model string, number int) (modelmanager.Version, error) {
 	if err := s.check(ctx); err != nil {

@@ -153,7 +153,11 @@ func lock(ctx context.Context, folder string) (release func(), err error) {
 		case <-ctx.Done():
 			timer.Stop()
 			f.Close()
-			return nil, modelmanager.Errorf(modelmanager.CodeCancelled, "waiting for the lock of %s: %w", folder, ctx.Err())
+			code := modelmanager.CodeCancelled
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				code = modelmanager.CodeDeadlineExceeded
+			}
+			return nil, modelmanager.Errorf(code, "waiting for the lock of %s: %w", folder, ctx.Err())
 		}
 	}
 }

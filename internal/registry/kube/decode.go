@@ -123,6 +123,8 @@ func decodeRecord(data []byte, kept *record) error {
 		case "history":
 			kept.History = make([]string, 0, 4)
 			c.items(func() { kept.History = append(kept.History, c.text()) })
+		case "dropped", "dropping":
+			c.skip() // an index needs neither
 		default:
 			c.fail()
 		}

@@ -49,6 +49,9 @@ type record struct {
 	Serve   []modelmanager.Mode `json:"serve,omitempty"`
 	Created string              `json:"created,omitempty"`
 	History []string            `json:"history,omitempty"` // settings, newest first
+
+	Dropped  modelmanager.Numbers `json:"dropped,omitempty"`
+	Dropping modelmanager.Numbers `json:"dropping,omitempty"`
 }
 
 type retired struct {
@@ -59,7 +62,7 @@ type retired struct {
 
 // newModelSpec writes a model down.
 func newModelSpec(model modelmanager.Model) (modelSpec, error) {
-	kept := record{Labels: model.Labels, Serve: model.Serve}
+	kept := record{Labels: model.Labels, Serve: model.Serve, Dropped: model.Dropped, Dropping: model.Dropping}
 	if !model.Created.IsZero() {
 		kept.Created = formatTime(model.Created)
 	}
@@ -133,6 +136,7 @@ func (o *modelObject) readRecord() (*record, error) {
 func addRecord(model *modelmanager.Model, kept *record) error {
 	var problems []error
 	model.Labels = kept.Labels
+	model.Dropped, model.Dropping = kept.Dropped, kept.Dropping
 	model.Serve = make([]modelmanager.Mode, 0, len(kept.Serve))
 	model.History = make([]modelmanager.Traffic, 0, len(kept.History)+1)
 	for _, mode := range kept.Serve {

@@ -89,6 +89,24 @@ func (s *Store) CreateVersion(ctx context.Context, v modelmanager.Version) error
 	return nil
 }
 
+// DeleteVersion implements registry.Store.
+func (s *Store) DeleteVersion(ctx context.Context, model string, number int) error {
+	if registry.CheckName(model) != nil || !validNumber(number) {
+		return nil
+	}
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	name := versionName(model, number)
+	_, err = send(ctx, s.request(s.client.Delete(), modelVersions).Name(name))
+	if err != nil && !lacksObject(err, name) {
+		return failedIn(ctx, "deleting version "+name, err)
+	}
+	return nil
+}
+
 // checkVersion refuses what the cluster would, in plainer words.
 func checkVersion(v modelmanager.Version) error {
 	if err := registry.CheckName(v.Model); err != nil {

@@ -17,7 +17,8 @@ import (
 //
 //   - CreateVersion marks a model before it gives a number whose predecessor
 //     doesn't exist, as happens where another cluster gives the numbers;
-//   - Prune leaves the first version, so that there is one if there is any.
+//   - the model's record says which versions were dropped, and the first never
+//     is, so that there is one if there is any.
 //
 // Where a number is missing, the mark is set, or there are many, the versions
 // are listed.
@@ -66,24 +67,30 @@ func (s *Store) walk(ctx context.Context, model string, before, limit int) ([]mo
 		before = top + 1
 	}
 	versions = versions[:min(limit, len(versions))]
-	older, err := s.readNumbers(ctx, model, max(1, before-(limit-len(versions))), before-1)
+	record, err := o.readRecord()
+	if err != nil {
+		return nil, errGap
+	}
+	var numbers []int
+	for number := before - 1; number >= 1 && len(numbers) < limit-len(versions); number-- {
+		if !record.Dropped.Has(number) {
+			numbers = append(numbers, number)
+		}
+	}
+	older, err := s.readNumbers(ctx, model, numbers)
 	return append(versions, older...), err
 }
 
-// readNumbers reads the versions from first to last, and returns them newest
-// first; errGap if one is missing.
-func (s *Store) readNumbers(ctx context.Context, model string, first, last int) ([]modelmanager.Version, error) {
-	if last < first {
-		return nil, nil
-	}
-	versions := make([]modelmanager.Version, last-first+1)
+// readNumbers reads versions by their numbers; errGap if one is missing.
+func (s *Store) readNumbers(ctx context.Context, model string, numbers []int) ([]modelmanager.Version, error) {
+	versions := make([]modelmanager.Version, len(numbers))
 	errs := make([]error, len(versions))
 	var group sync.WaitGroup
 	places := make(chan struct{}, walkers)
 	for i := range versions {
 		places <- struct{}{}
 		group.Go(func() {
-			versions[i], errs[i] = s.Version(ctx, model, last-i)
+			versions[i], errs[i] = s.Version(ctx, model, numbers[i])
 			<-places
 		})
 	}

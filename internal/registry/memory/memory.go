@@ -128,6 +128,16 @@ func (s *Store) CreateVersion(ctx context.Context, version modelmanager.Version)
 	return nil
 }
 
+// DeleteVersion implements registry.Store.
+func (s *Store) DeleteVersion(ctx context.Context, model string, number int) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	delete(s.versions[model], number)
+	return nil
+}
+
 // Version implements registry.Store.
 func (s *Store) Version(ctx context.Context, model string, number int) (modelmanager.Version, error) {
 	if err := s.begin(ctx); err != nil {

@@ -3,6 +3,8 @@ package registrytest
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,7 @@ func Run(t *testing.T, driver Driver) {
 		"VersionRoundTrip":    testVersionRoundTrip,
 		"VersionCreateOnly":   testVersionCreateOnly,
 		"VersionsPaging":      testVersionsPaging,
+		"Prune":               testPrune,
 		"HostileNames":        testHostileNames,
 		"LargeVersion":        testLargeVersion,
 		"Aliasing":            testAliasing,
@@ -243,6 +246,49 @@ func testVersionsPaging(t *testing.T, open Open) {
 		}
 		same(t, "numbers", got, test.want)
 	}
+}
+
+func testPrune(t *testing.T, open Open) {
+	ctx, store := testContext(t), open(t)
+	r := registry.New(store, registry.Options{})
+	const versions = registry.KeptVersions + 5
+	for n := range versions {
+		must[modelmanager.Version](t)(publish(ctx, r, "a", fmt.Sprint(n)))
+		must[modelmanager.Version](t)(publish(ctx, r, "a-1", fmt.Sprint(n)))
+	}
+	must[modelmanager.Model](t)(r.Promote(ctx, "a", 3, modelmanager.Change{}))
+	dropped := must[[]int](t)(r.Prune(ctx, "a", func(context.Context) (map[int]bool, error) { return nil, nil }))
+	same(t, "dropped", dropped, []int{2, 4, 5})
+	if err := store.DeleteVersion(ctx, "a", 2); err != nil {
+		t.Fatalf("removing a version that is gone: %v", err)
+	}
+	var left []int
+	for before := 0; ; before = left[len(left)-1] {
+		page := must[[]modelmanager.Version](t)(r.Versions(ctx, "a", before, 7))
+		for _, version := range page {
+			left = append(left, version.Number)
+		}
+		if len(page) < 7 {
+			break
+		}
+	}
+	want := []int{3, 1}
+	for n := 6; n <= versions; n++ {
+		want = slices.Insert(want, 0, n)
+	}
+	same(t, "left", left, want)
+	other := must[[]modelmanager.Version](t)(r.Versions(ctx, "a-1", 0, 100))
+	if len(other) != versions {
+		t.Fatalf("%d versions of another model are left", len(other))
+	}
+	if next := must[modelmanager.Version](t)(publish(ctx, r, "a", "next")); next.Number != versions+1 {
+		t.Fatalf("the next version is %d", next.Number)
+	}
+}
+
+func publish(ctx context.Context, r *registry.Registry, model, content string) (modelmanager.Version, error) {
+	version, _, err := r.Publish(ctx, Publication(model, content))
+	return version, err
 }
 
 func testHostileNames(t *testing.T, open Open) {
