@@ -14,7 +14,7 @@ import (
 var (
 	typeJSON    = []string{"application/json"}[:1:1]
 	typeProblem = []string{"application/problem+json"}[:1:1]
-	typeCSV     = []string{"text/csv"}[:1:1]
+	typeCSV     = []string{"text/csv; charset=utf-8"}[:1:1]
 )
 
 // count returns where the count goes that a field of an agent's answer tells;
@@ -64,7 +64,7 @@ func contentType(value []byte) []string {
 		return typeJSON
 	case "application/problem+json":
 		return typeProblem
-	case "text/csv":
+	case "text/csv; charset=utf-8":
 		return typeCSV
 	}
 	return []string{string(value)}
