@@ -51,6 +51,8 @@ func (c *cursor) metadata(m *metadata) {
 		switch key {
 		case "name":
 			m.Name = c.text()
+		case "uid":
+			m.UID = c.text()
 		case "resourceVersion":
 			m.ResourceVersion = c.text()
 		case "creationTimestamp":

@@ -26,7 +26,7 @@ func sampleObject(t testing.TB, model modelmanager.Model) []byte {
 	data, err := json.Marshal(modelObject{
 		APIVersion: group + "/" + version, Kind: "Model",
 		Metadata: metadata{
-			Name: model.Name, ResourceVersion: "4711", CreationTimestamp: "2026-03-14T15:09:26Z",
+			Name: model.Name, UID: "9f6c", ResourceVersion: "4711", CreationTimestamp: "2026-03-14T15:09:26Z",
 			ManagedFields: json.RawMessage(`[{"apiVersion":"modelmanager.dev/v1alpha1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{".":{},"f:latest":{},"f:owner":{},"f:record":{},"f:repository":{},"f:summary":{},"f:traffic":{}}},"manager":"model-manager","operation":"Update","time":"2026-03-14T15:09:26Z"}]`),
 		},
 		Spec: spec,
@@ -64,7 +64,7 @@ func TestModelText(tb *testing.T) {
 			model.Retired = &modelmanager.Change{By: rapid.String().Draw(t, "retired by"), At: model.Created}
 		}
 		got, revision, problems := readModel(sampleObject(tb, model))
-		if diff := cmp.Diff(model, got, cmpopts.EquateEmpty()); diff != "" || len(problems) > 0 || revision != "4711" {
+		if diff := cmp.Diff(model, got, cmpopts.EquateEmpty()); diff != "" || len(problems) > 0 || revision != "4711/9f6c" {
 			t.Fatalf("%s %s %v", diff, revision, problems)
 		}
 	})

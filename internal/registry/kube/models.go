@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -75,7 +74,9 @@ func (s *Store) PutModel(ctx context.Context, model modelmanager.Model, old regi
 	if old == registry.None {
 		return s.createModel(ctx, model.Name, spec)
 	}
-	resourceVersion, isShared := strings.CutSuffix(string(old), shared)
+	of, isShared := parseRevision(old)
+	of.Name = model.Name
+	var declared map[string]string
 	if isShared {
 		o, err := s.modelObject(ctx, model.Name)
 		switch {
@@ -86,29 +87,34 @@ func (s *Store) PutModel(ctx context.Context, model modelmanager.Model, old regi
 		case o.revision() != old:
 			return changedMeanwhile(model.Name)
 		}
-		if err := yieldFields(o, &spec); err != nil {
+		declared = o.Metadata.declared()
+		if err := yieldFields(o, declared, &spec); err != nil {
 			return registry.None, err
 		}
 	}
-	return s.replaceSpec(ctx, model.Name, resourceVersion, spec)
+	return s.applyModel(ctx, of, spec, declared)
 }
 
-// yieldFields keeps what another tool declares of a model as it is.
-func yieldFields(o *modelObject, spec *modelSpec) error {
-	declared := o.Metadata.declared()
+// yieldFields leaves what another tool declares of a model to it.
+func yieldFields(o *modelObject, declared map[string]string, spec *modelSpec) error {
 	for _, field := range slices.Sorted(maps.Keys(declared)) {
+		if (field == "traffic" || field == "shadow") && (spec.Traffic != o.Spec.Traffic || spec.Shadow != o.Spec.Shadow) {
+			return modelmanager.Errorf(modelmanager.CodeManagedElsewhere,
+				"setting the traffic of %s: %s manages it; change it there, or take spec.%s out of what it applies", o.Metadata.Name, declared[field], field)
+		}
+	}
+	for field := range declared {
 		switch field {
-		case "traffic", "shadow":
-			if spec.Traffic != o.Spec.Traffic || spec.Shadow != o.Spec.Shadow {
-				return modelmanager.Errorf(modelmanager.CodeManagedElsewhere,
-					"setting the traffic of %s: %s manages it; change it there, or take spec.%s out of what it applies", o.Metadata.Name, declared[field], field)
-			}
+		case "traffic":
+			spec.Traffic = ""
+		case "shadow":
+			spec.Shadow = 0
 		case "summary":
-			spec.Summary = o.Spec.Summary
+			spec.Summary = ""
 		case "owner":
-			spec.Owner = o.Spec.Owner
+			spec.Owner = ""
 		case "repository":
-			spec.Repository = o.Spec.Repository
+			spec.Repository = ""
 		}
 	}
 	return nil
@@ -135,46 +141,105 @@ func (s *Store) createModel(ctx context.Context, name string, spec modelSpec) (r
 	if err != nil {
 		return registry.None, failedIn(ctx, "writing model "+name, err)
 	}
-	return revisionOf(name, body)
+	o, err := readWritten(name, body)
+	return s.patched(name, o, err)
+}
+
+// applyModel writes a model's spec by server-side apply if its object is still
+// the one of a resource version and a UID: without the latter, apply would make
+// an object that was deleted anew. Fields that other tools declare aren't in it, and stay.
+func (s *Store) applyModel(ctx context.Context, of metadata, spec modelSpec, declared map[string]string) (registry.Revision, error) {
+	name := of.Name
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return registry.None, err
+	}
+	defer cancel()
+	data, err := json.Marshal(modelObject{
+		APIVersion: group + "/" + version, Kind: "Model",
+		Metadata: of,
+		Spec:     spec,
+	})
+	if err != nil {
+		return registry.None, modelmanager.Errorf(modelmanager.CodeInternal, "writing model %s: %w", name, err)
+	}
+	// Forced, since what was set by hand counts as a setting like any other.
+	o, err := s.patchModel(ctx, name, s.request(s.client.Patch(types.ApplyYAMLPatchType), models).Param("force", "true").Body(data))
+	if err != nil || o == nil {
+		return s.patched(name, o, err)
+	}
+	removals := []change{{"replace", "/metadata/resourceVersion", o.Metadata.ResourceVersion}}
+	for _, field := range o.Spec.unasked(spec) {
+		if _, elsewhere := declared[field]; !elsewhere {
+			removals = append(removals, change{"remove", "/spec/" + field, nil})
+		}
+	}
+	if len(removals) > 1 {
+		data, err := json.Marshal(removals)
+		if err != nil {
+			return registry.None, modelmanager.Errorf(modelmanager.CodeInternal, "writing model %s: %w", name, err)
+		}
+		o, err = s.patchModel(ctx, name, s.request(s.client.Patch(types.JSONPatchType), models).Body(data))
+		return s.patched(name, o, err)
+	}
+	return s.patched(name, o, nil)
+}
+
+// unasked returns the fields that a spec has though another one, which was
+// applied, has them not: apply takes out only what was applied before, and
+// not what came with the object's creation or was set by hand.
+func (s modelSpec) unasked(applied modelSpec) []string {
+	var fields []string
+	check := func(field string, has, asked bool) {
+		if has && !asked {
+			fields = append(fields, field)
+		}
+	}
+	check("summary", s.Summary != "", applied.Summary != "")
+	check("owner", s.Owner != "", applied.Owner != "")
+	check("repository", s.Repository != "", applied.Repository != "")
+	check("traffic", s.Traffic != "", applied.Traffic != "")
+	check("shadow", s.Shadow != 0, applied.Shadow != 0)
+	check("latest", s.Latest != 0, applied.Latest != 0)
+	check("retired", s.Retired != nil, applied.Retired != nil)
+	return fields
 }
 
 // change is one operation of a JSON patch.
 type change struct {
 	Operation string `json:"op"`
 	Path      string `json:"path"`
-	Value     any    `json:"value"`
+	Value     any    `json:"value,omitempty"`
 }
 
-// replaceSpec writes a model's spec if its object is still of a resource
-// version, and leaves the rest of the object alone.
-func (s *Store) replaceSpec(ctx context.Context, name, resourceVersion string, spec modelSpec) (registry.Revision, error) {
-	ctx, cancel, err := s.begin(ctx)
-	if err != nil {
-		return registry.None, err
-	}
-	defer cancel()
-	data, err := json.Marshal([]change{
-		{"replace", "/metadata/resourceVersion", resourceVersion}, // another one is a conflict
-		{"add", "/spec", spec},
-	})
-	if err != nil {
-		return registry.None, modelmanager.Errorf(modelmanager.CodeInternal, "writing model %s: %w", name, err)
-	}
-	request := s.request(s.client.Patch(types.JSONPatchType), models).Name(name).Param("fieldManager", Manager).Body(data)
-	body, err := send(ctx, request)
+// patchModel sends a patch of a model, and returns its object; nil if it was
+// changed meanwhile.
+func (s *Store) patchModel(ctx context.Context, name string, request *rest.Request) (*modelObject, error) {
+	body, err := send(ctx, request.Name(name).Param("fieldManager", Manager))
 	if apierrors.IsConflict(err) || lacksObject(err, name) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failedIn(ctx, "writing model "+name, err)
+	}
+	return readWritten(name, body)
+}
+
+func (s *Store) patched(name string, o *modelObject, err error) (registry.Revision, error) {
+	switch {
+	case err != nil:
+		return registry.None, err
+	case o == nil:
 		return changedMeanwhile(name)
 	}
-	if err != nil {
-		return registry.None, failedIn(ctx, "writing model "+name, err)
-	}
-	return revisionOf(name, body)
+	return o.revision(), nil
 }
 
-func revisionOf(name string, body []byte) (registry.Revision, error) {
-	var o modelObject
-	if err := json.Unmarshal(body, &o); err != nil && o.Metadata.ResourceVersion == "" {
-		return registry.None, modelmanager.Errorf(modelmanager.CodeInternal, "writing model %s: reading the answer: %w", name, err)
+// readWritten reads the answer to a write.
+func readWritten(name string, body []byte) (*modelObject, error) {
+	o := new(modelObject)
+	if err := json.Unmarshal(body, o); err != nil && o.Metadata.ResourceVersion == "" {
+		return nil, modelmanager.Errorf(modelmanager.CodeInternal, "writing model %s: reading the answer: %w", name, err)
 	}
-	return o.revision(), nil
+	return o, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"modelmanager.dev"
@@ -15,6 +16,7 @@ import (
 // metadata is what is read of an object's metadata.
 type metadata struct {
 	Name              string            `json:"name"`
+	UID               string            `json:"uid,omitempty"`
 	Annotations       map[string]string `json:"annotations,omitempty"`
 	ResourceVersion   string            `json:"resourceVersion,omitempty"`
 	CreationTimestamp string            `json:"creationTimestamp,omitempty"`
@@ -256,12 +258,19 @@ func (m *metadata) declared() map[string]string {
 // shared marks the revision of an object that another tool applies too.
 const shared = "+"
 
-// revision returns an object's revision, which also tells PutModel whether it
-// must look at the object before it writes.
+// revision returns an object's revision: its resource version, its UID, and
+// whether PutModel must look at the object before it writes.
 func (o *modelObject) revision() registry.Revision {
-	revision := o.Metadata.ResourceVersion
+	revision := o.Metadata.ResourceVersion + "/" + o.Metadata.UID
 	if len(o.Metadata.declared()) > 0 {
 		revision += shared
 	}
 	return registry.Revision(revision)
+}
+
+// parseRevision reads what revision wrote.
+func parseRevision(revision registry.Revision) (of metadata, isShared bool) {
+	text, isShared := strings.CutSuffix(string(revision), shared)
+	of.ResourceVersion, of.UID, _ = strings.Cut(text, "/")
+	return of, isShared
 }

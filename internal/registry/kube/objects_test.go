@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -304,4 +305,50 @@ func TestNumbersWithGaps(t *testing.T) {
 	if err != nil || len(versions) != 2 || versions[0].Number != 4 || versions[1].Number != 3 {
 		t.Fatalf("%+v %v", versions, err)
 	}
+}
+
+// TestServerSideApply: what Model Manager writes is its own by server-side apply,
+// so that others are told; what it takes out is gone, whoever wrote it; and an
+// object that was deleted isn't made anew.
+func TestServerSideApply(t *testing.T) {
+	c := newCluster(t)
+	c.publish(t, "a", "one")
+	if _, err := c.registry.Promote(t.Context(), "a", 1, modelmanager.Change{}); err != nil {
+		t.Fatal(err)
+	}
+	object, err := c.models.Get(t.Context(), "a", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied := slices.ContainsFunc(object.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == kube.Manager && entry.Operation == metav1.ManagedFieldsOperationApply &&
+			strings.Contains(string(entry.FieldsV1.Raw), `"f:traffic"`)
+	})
+	if !applied {
+		t.Errorf("who manages the traffic: %v", object.GetManagedFields())
+	}
+	if err := c.apply(t, "a-tool", "a", `{"traffic":"1=50,2=50"}`); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), kube.Manager) {
+		t.Errorf("another tool that sets the traffic is told: %v", err)
+	}
+
+	if err := c.edit(t, "a", `{"retired":{"at":"2026-03-14T15:09:26Z"},"shadow":7}`); err != nil {
+		t.Fatal(err)
+	}
+	c.publish(t, "a", "two") // brings it back, without traffic
+	back := c.model(t, "a")
+	if back.Retired != nil || len(back.Traffic().Versions) > 0 || back.Traffic().Shadow != 0 {
+		t.Errorf("brought back as %+v", back)
+	}
+
+	_, revision, err := c.store.Model(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.models.Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.store.PutModel(t.Context(), back, revision)
+	wantCode(t, err, modelmanager.CodeConflict)
+	_, _, err = c.store.Model(t.Context(), "a")
+	wantCode(t, err, modelmanager.CodeNotFound)
 }

@@ -74,7 +74,7 @@ func TestWatchGoesOn(t *testing.T) {
 	if !strings.Contains(err.Error(), "listed again") {
 		t.Errorf("the watch ended with %v", err)
 	}
-	if diff := cmp.Diff([]string{"a 1 3", "b 1 4", "synced", "a 2 11", "c 1 21"}, told); diff != "" {
+	if diff := cmp.Diff([]string{"a 1 3/", "b 1 4/", "synced", "a 2 11/", "c 1 21/"}, told); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{
