@@ -2,6 +2,11 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X modelmanager.dev/internal/cli.Version=$(VERSION)
+# Everything is compiled in one way, so that programs, tests and checks share what
+# is compiled: on a cold machine that is most of the time they take.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath $(GOFLAGS)
+
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Packages with tests, and those of them that need a cluster, or its programs.
@@ -15,7 +20,7 @@ help: ## list the targets
 
 build: ## make bin/mm and bin/mm-agent
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mm ./cmd/mm-agent
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mm ./cmd/mm-agent
 
 images: ## make the images of server and agent, and push them (REPOSITORY=registry.example.org/model-manager)
 	@REPOSITORY='$(REPOSITORY)' VERSION='$(VERSION)' scripts/images

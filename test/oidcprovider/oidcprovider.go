@@ -16,10 +16,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"modelmanager.dev/test/module"
 )
 
 // What the example server knows.
@@ -89,11 +90,13 @@ func Start(t testing.TB, callbacks ...string) *Provider {
 
 // install builds the provider, unless it is there.
 func install() (string, error) {
-	_, self, _, _ := runtime.Caller(0)
-	module := filepath.Join(filepath.Dir(self), "program")
+	sources, err := module.Path("test", "oidcprovider", "program")
+	if err != nil {
+		return "", err
+	}
 	hash := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum"} {
-		data, err := os.ReadFile(filepath.Join(module, name))
+		data, err := os.ReadFile(filepath.Join(sources, name))
 		if err != nil {
 			return "", err
 		}
@@ -108,7 +111,7 @@ func install() (string, error) {
 		return program, nil
 	}
 	build := exec.Command("go", "build", "-o", fmt.Sprintf("%s.%d", program, os.Getpid()), "github.com/zitadel/oidc/v3/example/server")
-	build.Dir = module
+	build.Dir = sources
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the OpenID provider: %w\n%s", err, output)

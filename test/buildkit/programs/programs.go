@@ -10,8 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
+
+	"modelmanager.dev/test/module"
 )
 
 const (
@@ -34,12 +35,14 @@ func Path() (string, error) {
 
 // folder is where the daemon of exactly these module files is kept.
 func folder() (dir string, files map[string][]byte, err error) {
-	_, self, _, _ := runtime.Caller(0)
-	module := filepath.Join(filepath.Dir(self), daemon)
+	sources, err := module.Path("test", "buildkit", "programs", daemon)
+	if err != nil {
+		return "", nil, err
+	}
 	files = map[string][]byte{}
 	hash := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum"} {
-		data, err := os.ReadFile(filepath.Join(module, name))
+		data, err := os.ReadFile(filepath.Join(sources, name))
 		if err != nil {
 			return "", nil, err
 		}

@@ -14,9 +14,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+
+	"modelmanager.dev/test/module"
 )
 
 // The programs.
@@ -28,12 +29,6 @@ const (
 
 // Names lists all of them.
 func Names() []string { return []string{VersityGW, FakeGCS, Azurite} }
-
-// module is the folder of a program's module files.
-func module(name string) fs.FS {
-	_, self, _, _ := runtime.Caller(0)
-	return os.DirFS(filepath.Join(filepath.Dir(self), name))
-}
 
 // packages says what to build in a module.
 func packages(name string) string {
@@ -124,7 +119,11 @@ func Install(name string) error {
 }
 
 func moduleFiles(name string) (map[string][]byte, error) {
-	source := module(name)
+	sources, err := module.Path("test", "stores", "programs", name)
+	if err != nil {
+		return nil, err
+	}
+	source := os.DirFS(sources)
 	entries, err := fs.ReadDir(source, ".")
 	if err != nil {
 		return nil, err
