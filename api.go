@@ -102,6 +102,8 @@ type PublishRequest struct {
 	Source   Source          `json:"source,omitempty"`
 	Version  int             `json:"version,omitempty"` // 0: the next number
 	Reason   string          `json:"reason,omitempty"`
+	// ApprovedBy is who approved the version, on the word of who publishes it.
+	ApprovedBy string `json:"approved_by,omitempty"`
 	// Hold publishes without the rollout that the spec asks for: traffic stays.
 	Hold bool `json:"hold,omitempty"`
 }

@@ -98,7 +98,7 @@ func (a *API) publication(ctx context.Context, name string, request modelmanager
 	}
 	return registry.Publication{
 		Spec: s, Artifact: artifact, Source: request.Source, Number: request.Version,
-		By: caller(ctx), Reason: request.Reason,
+		By: caller(ctx), ApprovedBy: request.ApprovedBy, Reason: request.Reason,
 	}, nil
 }
 

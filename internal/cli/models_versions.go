@@ -42,11 +42,11 @@ func (o *modelsVersionsOptions) run(ctx context.Context, model string) error {
 		var rows [][]string
 		for _, v := range list.Versions {
 			rows = append(rows, []string{
-				fmt.Sprint(v.Version), percentText(v), healthText(v.Health), ago(v.Created), v.By,
+				fmt.Sprint(v.Version), percentText(v), healthText(v.Health), ago(v.Created), v.By, v.ApprovedBy,
 				short(v.Source.Commit), short(v.Digest),
 			})
 		}
-		table(w, []string{"VERSION", "TRAFFIC", "HEALTH", "PUBLISHED", "BY", "COMMIT", "DIGEST"}, rows)
+		table(w, []string{"VERSION", "TRAFFIC", "HEALTH", "PUBLISHED", "BY", "APPROVED BY", "COMMIT", "DIGEST"}, rows)
 	})
 }
 

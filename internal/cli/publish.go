@@ -20,6 +20,8 @@ type publishOptions struct {
 	reason  string
 	hold    bool
 
+	approvedBy string
+
 	repository string
 	bases      []string
 	insecure   []string
@@ -67,6 +69,7 @@ the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 	flags := command.Flags()
 	flags.IntVar(&o.version, "version", 0, "publish under this number; default: the next one")
 	flags.StringVar(&o.reason, "reason", "", "why, for the history")
+	flags.StringVar(&o.approvedBy, "approved-by", "", "who approved it; with --since, default: the trailers Approved-by and Reviewed-by of the commit")
 	flags.BoolVar(&o.hold, "hold", false, "publish only: leave the traffic as it is")
 	flags.StringVar(&o.repository, "repository", "", "prefix of the repositories to push images to, such as registry.example.org/models; default: the server's")
 	flags.StringArrayVar(&o.bases, "base", nil, "LANGUAGE=IMAGE: what a language's models are put on, such as python=registry.example.org/python:3.12; $MM_BASE_PYTHON")
@@ -125,7 +128,7 @@ func (o *publishOptions) run(ctx context.Context, folder string) (modelmanager.P
 	}
 	source := pipeline.SourceOf(ctx, folder)
 	return pipeline.Publish(ctx, prepared, api, pipeline.Publication{
-		Source: source, Version: o.version, Reason: o.reason, Hold: o.hold,
+		Source: source, Version: o.version, Reason: o.reason, Hold: o.hold, ApprovedBy: o.approvedBy,
 		Images: images, Committed: pipeline.CommitTime(ctx, folder, source), Options: o.options(),
 	})
 }

@@ -61,7 +61,7 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 	var mu sync.Mutex // two models are dealt with at a time
 	publisher := &pipeline.Publisher{
 		Server: api, Validator: &pipeline.Validator{Environments: environments()}, Images: images,
-		Address: o.changed.address, Supersede: o.changed.supersede,
+		Address: o.changed.address, Supersede: o.changed.supersede, ApprovedBy: o.approvedBy,
 		Progress: func(model, text string) {
 			mu.Lock()
 			defer mu.Unlock()

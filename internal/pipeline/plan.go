@@ -73,7 +73,9 @@ type Publisher struct {
 	// Supersede lets it replace what came from a commit that is newer, or that
 	// this clone doesn't know: the branch was set back, or its history rewritten.
 	Supersede bool
-	Progress  func(model, text string) // told what is being done; may be nil
+	// ApprovedBy is who approved what is published; "": the commit says it.
+	ApprovedBy string
+	Progress   func(model, text string) // told what is being done; may be nil
 
 	// careful leaves models alone whose content is published: it isn't known what
 	// was dealt with before, and somebody may have rolled one back since.

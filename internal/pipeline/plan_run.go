@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +199,7 @@ func (r *planRun) publication(outcome *Outcome) Publication {
 		Source: modelmanager.Source{
 			Repository: r.plan.Repository, Commit: commit.ID, Path: outcome.Folder, Tree: outcome.tree, Author: commit.Author,
 		},
-		Hold: true, Reason: r.plan.reason(), Images: r.Images, Committed: commit.When.UTC().Format(time.RFC3339), Options: r.options(outcome.Model),
+		Hold: true, Reason: r.plan.reason(), ApprovedBy: cmp.Or(r.ApprovedBy, commit.ApprovedBy), Images: r.Images, Committed: commit.When.UTC().Format(time.RFC3339), Options: r.options(outcome.Model),
 	}
 }
 

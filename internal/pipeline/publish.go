@@ -23,6 +23,8 @@ type Publication struct {
 	Reason  string
 	Hold    bool // leave the traffic as it is
 
+	ApprovedBy string // "": nobody said so
+
 	// Images makes the artifact an image, for a server that runs those; nil: it
 	// is the archive of the folder.
 	Images    *Images
@@ -52,6 +54,8 @@ func Publish(ctx context.Context, p *Prepared, target Target, publication Public
 		Version:  publication.Version,
 		Reason:   publication.Reason,
 		Hold:     publication.Hold,
+
+		ApprovedBy: publication.ApprovedBy,
 	}, "")
 	if err != nil || artifact.Image == "" {
 		return result, err

@@ -18,7 +18,10 @@ import (
 // JSON: what the smallest of the stores can keep.
 const MaxSpec = 256 << 10
 
-const maxNumber = math.MaxInt32
+const (
+	maxNumber     = math.MaxInt32
+	maxApprovedBy = 4096
+)
 
 // Publication is what becomes a version.
 type Publication struct {
@@ -30,7 +33,7 @@ type Publication struct {
 	Number int
 
 	By         string
-	ApprovedBy string
+	ApprovedBy string // at most maxApprovedBy bytes
 	Reason     string // kept only where publishing brings back a retired model
 }
 
@@ -90,6 +93,10 @@ func (r *Registry) draft(p Publication) (modelmanager.Version, error) {
 	if p.Number < 0 || p.Number > maxNumber {
 		return none, modelmanager.Errorf(modelmanager.CodeBadRequest,
 			"publishing %s: %d can't be a version's number: it must lie between 1 and %d, or be left out", name, p.Number, maxNumber)
+	}
+	if len(p.ApprovedBy) > maxApprovedBy {
+		return none, modelmanager.Errorf(modelmanager.CodeBadRequest,
+			"publishing %s: who approved it is %d bytes long, the limit is %d", name, len(p.ApprovedBy), maxApprovedBy)
 	}
 	if err := checkArtifact(name, p.Artifact); err != nil {
 		return none, err

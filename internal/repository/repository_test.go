@@ -95,6 +95,28 @@ func TestCheckOut(t *testing.T) {
 }
 
 // A tree can be made by hand to hold a link and, under the same name, a folder.
+func TestCommit(t *testing.T) {
+	dir := t.TempDir()
+	git(t, dir, "init", "-q", "-b", "main", ".")
+	for message, approvedBy := range map[string]string{
+		"no trailer": "",
+		"a change\n\nApproved-by: Bea <bea@example.org>\n":                                      "Bea <bea@example.org>",
+		"a merge\n\nWhy it is needed.\n\nReviewed-by: Bea\nSigned-off-by: Cy\napproved-by: Dee": "Bea, Dee",
+		"Approved-by: nobody, since this is the subject":                                        "",
+	} {
+		git(t, dir, "commit", "-q", "--allow-empty", "-m", message)
+		r, err := Open(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commit, err := r.Resolve(t.Context(), "HEAD")
+		subject, _, _ := strings.Cut(message, "\n")
+		if err != nil || commit.Author != "Ada" || commit.Subject != subject || commit.ApprovedBy != approvedBy {
+			t.Errorf("%q was read as %+v (%v)", message, commit, err)
+		}
+	}
+}
+
 func TestCheckOutStaysInItsFolder(t *testing.T) {
 	dir, out, outside := t.TempDir(), t.TempDir(), t.TempDir()
 	git(t, dir, "init", "-q", "-b", "main", ".")

@@ -17,6 +17,9 @@ type Commit struct {
 	Author  string
 	When    time.Time // it was committed
 	Subject string
+
+	// ApprovedBy is what the trailers Approved-by and Reviewed-by say, "a, b".
+	ApprovedBy string
 }
 
 // Nothing is the state before the first commit: an empty tree.
@@ -80,19 +83,19 @@ const shallowHint = "the clone is shallow, it has only the newest commits: " +
 // commit reads the commit that a checked revision names.
 func (r *Repository) commit(ctx context.Context, revision string) (Commit, error) {
 	output, err := r.git(ctx, "log", "-1", "--no-show-signature", "--no-color", "--no-mailmap", "--encoding=UTF-8",
-		"--format=%H%x00%T%x00%an%x00%cI%x00%s", "--end-of-options", revision+"^{commit}", "--")
+		"--format=%H%x00%T%x00%an%x00%cI%x00%(trailers:key=Approved-by,key=Reviewed-by,valueonly,unfold,separator=%x2C )%x00%s", "--end-of-options", revision+"^{commit}", "--")
 	if err != nil {
 		return Commit{}, err
 	}
-	fields := strings.SplitN(strings.TrimSuffix(string(output), "\n"), "\x00", 5)
-	if len(fields) != 5 {
+	fields := strings.SplitN(strings.TrimSuffix(string(output), "\n"), "\x00", 6)
+	if len(fields) != 6 {
 		return Commit{}, modelmanager.Errorf(modelmanager.CodeInternal, "reading commit %s: git answered %.100q", revision, output)
 	}
 	when, err := time.Parse(time.RFC3339, fields[3])
 	if err != nil {
 		return Commit{}, fmt.Errorf("reading commit %s: %w", revision, err)
 	}
-	return Commit{ID: fields[0], Tree: fields[1], Author: fields[2], When: when, Subject: fields[4]}, nil
+	return Commit{ID: fields[0], Tree: fields[1], Author: fields[2], When: when, ApprovedBy: fields[4], Subject: fields[5]}, nil
 }
 
 // MergeBase is where two revisions' histories part. CodeNotFound if this clone

@@ -56,7 +56,7 @@ func (r repo) model(name string, answer int) {
 
 func (r repo) commit() string {
 	r.git("add", "-A")
-	r.git("commit", "-qm", "a change")
+	r.git("commit", "-qm", "a change\n\nApproved-by: Bea")
 	return r.git("rev-parse", "HEAD")
 }
 
@@ -172,6 +172,9 @@ func TestAPublicationKilledAnywhereAndRunAgain(t *testing.T) {
 		}
 	}
 	want := w.state(t)
+	if version, err := w.registry.Version(t.Context(), "a", 2); err != nil || version.ApprovedBy != "Bea" {
+		t.Errorf("version 2 of a was approved by %q (%v)", version.ApprovedBy, err)
+	}
 	if !strings.HasPrefix(want["a"], "retired false, traffic [{2 100}]") || !strings.HasPrefix(want["b"], "retired true") || len(want) != 4 {
 		t.Fatalf("%q", want)
 	}
