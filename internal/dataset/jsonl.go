@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"slices"
 
 	modelmanager "modelmanager.dev"
 )
@@ -20,14 +22,15 @@ type jsonlDecoder struct {
 }
 
 func (o opening) openJSONL() (*Header, batchSource, error) {
-	header, err := jsonlHeader(o.ctx, o.src, o.input)
+	header, objects, err := jsonlHeader(o.ctx, o.src, o.input)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkRenames(o.schema, o.input); err != nil {
+	bound, err := bindKeys(o.schema, header.Columns, objects > 0, o.input)
+	if err != nil {
 		return nil, nil, err
 	}
-	header.bind(o.schema, keyTargets(o.schema, header.Columns, o.input))
+	header.bind(o.schema, bound)
 	if o.slice.Offset == 0 && o.slice.Length >= 0 && o.slice.Rows == 0 {
 		o.slice.Length = -1
 	}
@@ -50,37 +53,42 @@ func (o opening) openJSONL() (*Header, batchSource, error) {
 	}), nil
 }
 
-// checkRenames checks input.columns as far as a file without a header allows.
-func checkRenames(s *Schema, input modelmanager.JobInput) error {
-	b := &binder{schema: s, input: input}
+// bindKeys finds which keys are features. Keys are those of the first rows: a
+// feature that none of them has is missing from the file, as a column would be,
+// unless known is false, because none of them could be read.
+func bindKeys(s *Schema, keys []string, known bool, input modelmanager.JobInput) (*binding, error) {
+	b := &binder{schema: s, columns: keys, input: input, keys: true}
 	b.checkMapping()
-	taken := map[string]string{}
-	for _, field := range s.Fields() {
-		key := defaultTo(input.Columns[field.Name], field.Name)
-		if other, ok := taken[key]; ok {
-			b.invalid = append(b.invalid, "the key "+quote([]byte(key))+" is meant for two features, "+
-				quote([]byte(other))+" and "+quote([]byte(field.Name))+"; correct input.columns")
-		}
-		taken[key] = field.Name
-	}
-	return b.err()
-}
-
-// keyTargets finds which keys are features.
-func keyTargets(s *Schema, keys []string, input modelmanager.JobInput) *binding {
 	features := map[string]int{}
 	for i, field := range s.Fields() {
-		features[defaultTo(input.Columns[field.Name], field.Name)] = i
+		key := defaultTo(input.Columns[field.Name], field.Name)
+		if other, ok := features[key]; ok {
+			b.invalid = append(b.invalid, "the key "+quote([]byte(key))+" is meant for two features, "+
+				quote([]byte(s.Fields()[other].Name))+" and "+quote([]byte(field.Name))+"; correct input.columns")
+		}
+		features[key] = i
 	}
-	b := &binding{}
 	for _, key := range keys {
 		to := through
 		if feature, ok := features[key]; ok {
 			to.feature = feature
 		}
-		b.targets = append(b.targets, to)
+		b.result.targets = append(b.result.targets, to)
 	}
-	return b
+	for _, field := range s.Fields() {
+		header, mapped := input.Columns[field.Name]
+		switch {
+		case !known || slices.Contains(keys, defaultTo(header, field.Name)):
+		case mapped:
+			b.lacks(field.Name, fmt.Sprintf("input.columns maps it to %q, and none of the first rows has this key", header), header)
+		case !field.Optional:
+			b.lacks(field.Name, "none of the first rows has this key", field.Name)
+		}
+	}
+	if err := b.err(); err != nil {
+		return nil, err
+	}
+	return &b.result, nil
 }
 
 func (d *jsonlDecoder) decode(block *textBlock) (*Batch, error) {
@@ -107,14 +115,15 @@ func (b *Builder) setAbsent(feature int) {
 	b.filled[feature]++
 }
 
-// jsonlHeader collects the keys of the first rows, in order of appearance.
-func jsonlHeader(ctx context.Context, src Source, input modelmanager.JobInput) (*Header, error) {
+// jsonlHeader collects the keys of the first rows, in order of appearance, and
+// counts those rows that are objects.
+func jsonlHeader(ctx context.Context, src Source, input modelmanager.JobInput) (header *Header, objects int, err error) {
 	scanner, closer, marked, err := openScanner(ctx, headOf(src), input, 0, -1)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer closer.Close()
-	header := &Header{bom: marked, newline: "\n"}
+	header = &Header{bom: marked, newline: "\n"}
 	seen := map[string]bool{}
 	for range jsonlHeaderRows {
 		raw, err := scanner.next()
@@ -122,7 +131,7 @@ func jsonlHeader(ctx context.Context, src Source, input modelmanager.JobInput) (
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if scanner.recordOffset > 4*sniffBytes {
 			break
@@ -130,17 +139,21 @@ func jsonlHeader(ctx context.Context, src Source, input modelmanager.JobInput) (
 		if scanner.newline != "" {
 			header.newline = scanner.newline
 		}
-		_ = eachKey(raw, func(key string, _ json.RawMessage) {
+		err = eachKey(raw, func(key string, _ json.RawMessage) {
 			if !seen[key] {
 				seen[key] = true
 				header.Columns = append(header.Columns, key)
 			}
 		})
+		if err == nil {
+			objects++
+		}
 	}
-	return header, nil
+	return header, objects, nil
 }
 
-// eachKey visits the keys of a JSON object in their order.
+// eachKey visits the keys of a JSON object in their order; its error comes after
+// the keys that could be read.
 func eachKey(raw []byte, visit func(key string, value json.RawMessage)) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	token, err := decoder.Token()
@@ -162,7 +175,8 @@ func eachKey(raw []byte, visit func(key string, value json.RawMessage)) error {
 		key, _ := token.(string)
 		visit(key, value)
 	}
-	return nil
+	_, err = decoder.Token() // the closing brace
+	return err
 }
 
 // jsonValues returns an object's values in the order of columns; ok is false

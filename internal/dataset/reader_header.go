@@ -79,6 +79,7 @@ type binder struct {
 	schema  *Schema
 	columns []string
 	input   modelmanager.JobInput
+	keys    bool           // the columns are keys of JSON objects
 	at      map[string]int // header → column
 	result  binding
 	invalid []string // problems of the file or the mapping
@@ -231,7 +232,11 @@ func (b *binder) err() error {
 		}
 	}
 	texts = append(texts, b.invalid...)
-	text := "the header doesn't fit the model: " + strings.Join(texts, "; ")
+	text := "the header doesn't fit the model: "
+	if b.keys {
+		text = "the keys of the rows don't fit the model: "
+	}
+	text += strings.Join(texts, "; ")
 	if len(b.missing) > 0 {
 		text += "; the file has " + listColumns(b.columns)
 	}

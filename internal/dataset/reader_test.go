@@ -96,3 +96,53 @@ func TestReadCSV(t *testing.T) {
 		t.Errorf("raw %s, want %s", got, want)
 	}
 }
+
+// TestJSONLMissingKey: a feature that no row has is a missing column, said once
+// and before the first row; an optional one is filled.
+func TestJSONLMissingKey(t *testing.T) {
+	ctx := context.Background()
+	half := &modelmanager.Default{Value: 0.5}
+	s := mustCompile(t,
+		modelmanager.Field{Name: "age", Type: modelmanager.Integer},
+		modelmanager.Field{Name: "net_worth", Type: modelmanager.Number, Nullable: true},
+		modelmanager.Field{Name: "share", Type: modelmanager.Number, Default: half},
+		modelmanager.Field{Name: "bonus", Type: modelmanager.Number, Default: half, Optional: true},
+		modelmanager.Field{Name: "note", Type: modelmanager.String, Optional: true, Nullable: true})
+	open := func(text string, columns map[string]string) (*Reader, error) {
+		src := NewBytesSource([]byte(text))
+		input, err := Sniff(ctx, src, modelmanager.JobInput{Format: "jsonl", Columns: columns}, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return NewReader(ctx, src, input, s, Whole(), ReaderOptions{})
+	}
+	lines := strings.Repeat(`{"age": 1, "Net worth": 2.5}`+"\n", 3)
+	_, err := open(lines, nil)
+	e, _ := err.(*modelmanager.Error)
+	if e == nil || e.Code != modelmanager.CodeMissingColumn || len(e.Rows) != 2 ||
+		e.Rows[0].Feature != "net_worth" || !strings.Contains(e.Rows[0].Message, `"Net worth"`) || e.Rows[1].Feature != "share" {
+		t.Fatalf("without two keys: %v", err)
+	}
+	if _, err = open(lines, map[string]string{"net_worth": "Net wort", "share": "Net worth"}); modelmanager.CodeOf(err) != modelmanager.CodeMissingColumn {
+		t.Errorf("mapped to a key that is not there: %v", err)
+	}
+	for name, text := range map[string]string{
+		"the keys come late":   `{"age": 1}` + "\n" + `{"age": 2, "net_worth": null, "share": 1}` + "\n",
+		"no row can be read":   "{age: 1}\n{\n",
+		"the file has no rows": "\n",
+	} {
+		if _, err := open(text, nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := open(lines, map[string]string{"net_worth": "Net worth", "share": "Net worth"}); modelmanager.CodeOf(err) != modelmanager.CodeInvalidInput {
+		t.Errorf("one key for two features: %v", err)
+	}
+	r, err := open(`{"age": 1, "Net worth": 2.5, "share": 1}`+"\n", map[string]string{"net_worth": "Net worth"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rowsOf(s, drain(t, r)), `{"age":1,"net_worth":2.5,"share":1,"bonus":0.5,"note":null}`+"\n"; got != want {
+		t.Errorf("optional features: %s, want %s", got, want)
+	}
+}
