@@ -281,7 +281,9 @@ func (b *Builder) SetFloat(column int, v float64) {
 	switch {
 	case c.rule.kind == floatKind:
 		b.putFloat(column, c, v, nil)
-	case c.rule.kind == intKind && whole(v) && v >= -1<<63 && v < 1<<63:
+	case c.rule.kind == intKind && whole(v) && (v > maxInteger || v < -maxInteger):
+		b.problem(column, "%s", doubleInteger(v))
+	case c.rule.kind == intKind && whole(v):
 		b.putInt(column, c, int64(v))
 	case c.rule.kind == intKind && !math.IsNaN(v):
 		b.problem(column, "%v is not an integer", v)

@@ -103,6 +103,7 @@ func (c *cast) apply(column arrow.Array) (*castColumn, error) {
 		result.floats = values.Float64Values()
 	case *array.Float32:
 		result.floats = convert[float32, float64](values.Float32Values())
+		c.checkSingles(result)
 	case *array.Float16:
 		result.floats = make([]float64, values.Len())
 		for i := range result.floats {
@@ -156,6 +157,19 @@ func (c *cast) apply(column arrow.Array) (*castColumn, error) {
 		c.decimals(result, values)
 	}
 	return result, nil
+}
+
+// checkSingles refuses integers that a float of 32 bits may have rounded.
+func (c *cast) checkSingles(result *castColumn) {
+	if c.rule.kind != intKind {
+		return
+	}
+	for i, v := range result.floats {
+		if whole(v) && (v >= 1<<24 || v <= -1<<24) {
+			result.fault(i, strconv.FormatFloat(v, 'f', -1, 64)+" is a float of 32 bits beyond ±16777215 (2^24−1), where integers are rounded: "+
+				"keep the column as integers, or as doubles, from its source on")
+		}
+	}
 }
 
 func convert[From, To int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64 | float32 | float64](values []From) []To {

@@ -128,6 +128,13 @@ func beyondInteger(text string) string {
 	return shorten(text) + " is beyond ±9007199254740991 (2^53−1), where JSON readers lose digits: use format: int64 in model.yaml for such integers"
 }
 
+// doubleInteger is about an integer that came as a double, which may have been
+// another one before it was rounded.
+func doubleInteger(v float64) string {
+	return strconv.FormatFloat(v, 'f', -1, 64) + " is a double beyond ±9007199254740991 (2^53−1), where integers are rounded: " +
+		"keep the column as integers of 64 bits, or as text, from its source on"
+}
+
 // putText takes a string, or the text of a date or a date-time.
 func (b *Builder) putText(column int, c *column, text []byte) {
 	r := c.rule

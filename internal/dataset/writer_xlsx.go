@@ -181,6 +181,9 @@ func (h *Header) isDate(column int) bool {
 func (b *xlsxBook) asIs(block *xlsxRowsBlock, cell xlsxCell) any {
 	switch cell.kind {
 	case xlsxNumber:
+		if cell.text != "" && cell.text != strconv.FormatFloat(cell.number, 'f', -1, 64) {
+			return cell.text // a number would lose its last digits
+		}
 		return cell.number
 	case xlsxBool:
 		return cell.number == 1

@@ -241,9 +241,13 @@ func (x *xlsxSource) set(feature int, cell xlsxCell) {
 	case xlsxBool:
 		b.SetBool(feature, cell.number == 1)
 	case xlsxNumber:
-		if r.kind == stringKind {
+		switch {
+		case (r.kind == stringKind || r.kind == intKind) && math.Abs(cell.number) >= 1e15:
+			x.refuse(feature, string(x.book.value(cell).text)+" is a number of more than 15 digits, which spreadsheet programs cut off: "+
+				"format the column as text before its values are entered, or send another format")
+		case r.kind == stringKind:
 			b.SetString(feature, strconv.AppendFloat(nil, cell.number, 'f', -1, 64))
-		} else {
+		default:
 			b.SetFloat(feature, cell.number)
 		}
 	case xlsxDate:
@@ -299,6 +303,9 @@ func (b *xlsxRowsBlock) values(dst []value, row, width int) []value {
 func (w *workbook) value(cell xlsxCell) value {
 	switch cell.kind {
 	case xlsxNumber:
+		if cell.text != "" {
+			return value{kind: valueNumber, text: []byte(cell.text)}
+		}
 		if cell.number == math.Trunc(cell.number) && math.Abs(cell.number) < 1<<53 {
 			return value{kind: valueNumber, text: strconv.AppendInt(nil, int64(cell.number), 10)}
 		}

@@ -16,11 +16,15 @@ import (
 // xlsxColumns is how many columns a sheet may have.
 const xlsxColumns = 16_384
 
+// xlsxDigits is how many digits of a number spreadsheet programs keep: of longer
+// ids and card numbers that people typed, the others are zeros.
+const xlsxDigits = 15
+
 // xlsxCell is one cell. A cell that is not there is of kind xlsxEmpty.
 type xlsxCell struct {
 	kind   xlsxKind
 	number float64 // of numbers and dates; 1 of true
-	text   string  // of texts and errors
+	text   string  // of texts and errors; of an integer of more digits than a number has, those in the file
 }
 
 type xlsxKind uint8
@@ -214,7 +218,11 @@ func (r *sheetReader) value(start xml.StartElement, raw, inline string, formula 
 	if style, err := strconv.Atoi(attribute(start, "s")); err == nil && style >= 0 && style < len(r.book.dates) && r.book.dates[style] {
 		return xlsxCell{kind: xlsxDate, number: number}, nil
 	}
-	return xlsxCell{kind: xlsxNumber, number: number}, nil
+	cell := xlsxCell{kind: xlsxNumber, number: number}
+	if digits := strings.TrimPrefix(raw, "-"); len(digits) > xlsxDigits && strings.Trim(digits, "0123456789") == "" {
+		cell.text = raw
+	}
+	return cell, nil
 }
 
 func textCell(text string) xlsxCell {

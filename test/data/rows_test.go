@@ -419,6 +419,10 @@ func workbookOf(t *testing.T, cases []rowCase) (file []byte, kept []int) {
 func sheetValue(t *testing.T, f modelmanager.Field, value any) any {
 	t.Helper()
 	switch v := value.(type) {
+	case int64:
+		if v >= 1e15 || v <= -1e15 { // as a number it would keep 15 digits
+			return strconv.FormatInt(v, 10)
+		}
 	case string:
 		if f.Format == modelmanager.FormatDate {
 			day, err := time.Parse(time.DateOnly, v)
