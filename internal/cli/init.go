@@ -2,29 +2,19 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/shims"
-	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/spec"
 )
-
-// initExamples is how many rows of the data become examples.
-const initExamples = 3
-
-// pandasIndex is what pandas calls a frame's index in Parquet.
-var pandasIndex = regexp.MustCompile(`^__index_level_\d+__$`)
 
 // languages are those that a model can begin in.
 var languages = []string{"python", "r", "java", "go"}
@@ -75,7 +65,7 @@ func (o *initOptions) run(ctx context.Context, name string) error {
 		JavaWorker: shims.Java(), GoWorker: shims.Go(),
 	}
 	if o.data != "" {
-		if err := o.infer(ctx, &options); err != nil {
+		if err := o.fromData(ctx, &options); err != nil {
 			return err
 		}
 	}
@@ -96,91 +86,6 @@ func (o *initOptions) run(ctx context.Context, name string) error {
 		}
 		fmt.Fprintf(o.Err, "next: mm validate %s, then mm publish %s\n", name, name)
 	})
-}
-
-// infer takes features, predictions and examples from the data.
-func (o *initOptions) infer(ctx context.Context, options *spec.InitOptions) error {
-	file, _, err := openInput(o.data)
-	if err != nil {
-		return err
-	}
-	file.Close()
-	source, err := dataset.NewFileSource(o.data)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	input, err := dataset.Sniff(ctx, source, modelmanager.JobInput{Name: filepath.Base(o.data)}, nil)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", o.data, err)
-	}
-	inferred, err := dataset.Infer(ctx, source, input)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", o.data, err)
-	}
-	if !inferred.All {
-		fmt.Fprintf(o.Err, "features are inferred from the first %d rows\n", inferred.Rows)
-	}
-	if inferred.Rows == 0 {
-		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "%s has a header, but no rows to learn types from", o.data)
-	}
-	if err := o.divide(inferred.Fields, options); err != nil {
-		return err
-	}
-	for _, sample := range inferred.Samples[:min(initExamples, len(inferred.Samples))] {
-		example := spec.Example{Features: map[string]json.RawMessage{}, Predictions: map[string]json.RawMessage{}}
-		for _, field := range inferred.Fields {
-			data, err := json.Marshal(sample[field.Name])
-			if err != nil {
-				return err
-			}
-			switch {
-			case containsField(options.Predictions, field.Name):
-				example.Predictions[field.Name] = data
-			case containsField(options.Features, field.Name):
-				example.Features[field.Name] = data
-			}
-		}
-		options.Examples = append(options.Examples, example)
-	}
-	return nil
-}
-
-// divide makes features and predictions of the data's columns.
-func (o *initOptions) divide(fields []modelmanager.Field, options *spec.InitOptions) error {
-	var names []string
-	for _, field := range fields {
-		names = append(names, field.Name)
-		switch {
-		case slices.Contains(o.targets, field.Name):
-			options.Predictions = append(options.Predictions, field)
-		case slices.Contains(o.ignored, field.Name):
-		case pandasIndex.MatchString(field.Name):
-			fmt.Fprintf(o.Err, "%s is left out: it is an index that pandas wrote\n", field.Name)
-		default:
-			options.Features = append(options.Features, field)
-		}
-	}
-	for _, name := range slices.Concat(o.targets, o.ignored) {
-		if slices.Contains(names, name) {
-			continue
-		}
-		hint := "it has " + oneLine(shorten(strings.Join(names, ", "), 300))
-		if near := spec.Nearest(name, names); near != "" {
-			hint = fmt.Sprintf("did you mean %q?", near)
-		}
-		return modelmanager.Errorf(modelmanager.CodeMissingColumn, "%s has no column %q; %s", o.data, name, hint)
-	}
-	return nil
-}
-
-func containsField(fields []modelmanager.Field, name string) bool {
-	for _, field := range fields {
-		if field.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // writeModel writes a new model's files into a folder that must not be there,

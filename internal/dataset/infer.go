@@ -4,8 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"math"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -17,36 +18,71 @@ const (
 	inferRows    = 200_000
 	inferSamples = 5
 	inferLevels  = 50
+	inferOdd     = 500 // texts of a column that may be dates
 )
 
 // Inferred is what a file's rows suggest.
 type Inferred struct {
 	Fields  []modelmanager.Field
+	Traits  []Trait          // of each field's column
+	Null    []string         // words that stand for null besides the empty cell
+	Dates   string           // how dates are written; "": as in input
 	Samples []map[string]any // the first rows, as values of their fields
 	Rows    int64            // rows that were looked at
 	All     bool             // whether those are all rows of the file
 }
 
+// Trait is what people should know of a column before it becomes a feature.
+type Trait struct {
+	Counts   bool // it numbers the rows, from 0 or 1 on
+	Unique   bool // no two rows have the same value; of integers and texts
+	Constant bool // all rows have the same value, or none has one
+	Naive    bool // its date-times have no offset from UTC
+}
+
 // Infer suggests a field for every column of a sniffed file: its type, whether
 // it is nullable, and for texts that recur an enum in the order of their first
 // appearance. Bounds are not guessed: what was seen is not what is allowed. It
-// reads at most 200,000 rows, and says so.
+// reads at most 200,000 rows, and says so. Words such as NA among a CSV
+// column's numbers stand for null, and a layout of dates holds, in the whole file.
 func Infer(ctx context.Context, src Source, input modelmanager.JobInput) (*Inferred, error) {
-	empty, err := Compile(nil)
+	result, i, err := infer(ctx, src, input)
 	if err != nil {
 		return nil, err
+	}
+	words, layout := i.nullWords(), i.layout()
+	if len(words) == 0 && layout == "" {
+		return result, nil
+	}
+	input.Null = append(slices.Clone(input.Null), words...)
+	input.Dates = defaultTo(input.Dates, layout)
+	if result, _, err = infer(ctx, src, input); err != nil {
+		return nil, err
+	}
+	result.Null, result.Dates = words, layout
+	return result, nil
+}
+
+// infer is one reading of the file.
+func infer(ctx context.Context, src Source, input modelmanager.JobInput) (*Inferred, *inferrer, error) {
+	empty, err := Compile(nil)
+	if err != nil {
+		return nil, nil, err
 	}
 	input.Columns = nil
 	r, err := NewReader(ctx, src, input, empty, Whole(), ReaderOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer r.Close()
 	rules, err := newTextRules(input)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	i := &inferrer{header: r.Header(), rules: rules, input: input, text: input.Format == formatCSV, known: map[string]int{}}
+	if err := i.checkHeader(); err != nil {
+		return nil, nil, err
+	}
 	for _, name := range i.header.Columns {
 		i.column(name)
 	}
@@ -64,7 +100,7 @@ func Infer(ctx context.Context, src Source, input modelmanager.JobInput) (*Infer
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for row := range batch.Rows {
 			if result.Rows == inferRows {
@@ -75,7 +111,62 @@ func Infer(ctx context.Context, src Source, input modelmanager.JobInput) (*Infer
 		}
 	}
 	i.finish(result)
-	return result, nil
+	return result, i, nil
+}
+
+// checkHeader refuses a header that is data: a file without names.
+func (i *inferrer) checkHeader() error {
+	for _, name := range i.header.Columns {
+		if name == "" {
+			continue
+		}
+		if _, ok := cellFloat([]byte(name), i.rules.decimal()); !ok {
+			return nil
+		}
+	}
+	if len(i.header.Columns) == 0 || i.input.Format != formatCSV && i.input.Format != formatXLSX {
+		return nil
+	}
+	return modelmanager.Errorf(modelmanager.CodeInvalidInput,
+		"row %d, which would be the header, has nothing but numbers: give the columns names, in a row above the data", i.input.HeaderRow)
+}
+
+// layout is how all dates that aren't ISO 8601 are written; "" if there are
+// none, or if it isn't clear.
+func (i *inferrer) layout() string {
+	found := ""
+	for _, g := range i.columns {
+		if g.dates+g.times > 0 || i.input.Dates != "" {
+			return "" // a file has one layout
+		}
+		if g.odd == 0 || g.numbers > 0 {
+			continue
+		}
+		layout, err := g.layouts.layout()
+		if err != nil || layout != "" && found != "" && layout != found {
+			return ""
+		}
+		found = defaultTo(found, layout)
+	}
+	return found
+}
+
+// nullWords are the words for null among the values of columns that have no
+// other texts.
+func (i *inferrer) nullWords() []string {
+	found := map[string]bool{}
+	for _, g := range i.columns {
+		unknown := int64(0)
+		for _, n := range g.words {
+			unknown += n
+		}
+		if typed := max(g.bools, g.numbers, g.dates+g.times); typed > 0 && typed+unknown == g.seen {
+			for word := range g.words {
+				found[word] = true
+			}
+		}
+	}
+	return sortedKeys(found)
 }
 
 type inferrer struct {
@@ -89,27 +180,6 @@ type inferrer struct {
 	samples [][]value
 }
 
-// guess is what the values of a column have in common so far.
-type guess struct {
-	name     string
-	seen     int64 // values that aren't null
-	rows     int64 // rows that have the column
-	null     bool
-	bools    int64
-	integers int64
-	numbers  int64 // integers too
-	dates    int64
-	times    int64
-	arrays   int64
-	lengths  [2]int // least and most
-	items    *guess
-	large    bool // integers beyond 2^53
-	floating bool // the file says that the column is no integers
-	levels   map[string]bool
-	order    []any
-	many     bool // too many levels
-}
-
 func (i *inferrer) column(name string) *guess {
 	if at, ok := i.known[name]; ok {
 		return i.columns[at]
@@ -117,10 +187,6 @@ func (i *inferrer) column(name string) *guess {
 	i.known[name] = len(i.columns)
 	i.columns = append(i.columns, newGuess(name))
 	return i.columns[len(i.columns)-1]
-}
-
-func newGuess(name string) *guess {
-	return &guess{name: name, levels: map[string]bool{}, lengths: [2]int{math.MaxInt, 0}}
 }
 
 func (i *inferrer) add(extra *Extra, row int, number int64) {
@@ -159,167 +225,19 @@ func (i *inferrer) sample(values []value, number int64) {
 	i.samples = append(i.samples, kept)
 }
 
-// add looks at one value. Of a CSV cell only its text is known.
-func (g *guess) add(v value, text bool, rules *TextRules) {
-	g.rows++
-	if v.kind == valueNull {
-		g.null = true
-		return
-	}
-	g.seen++
-	switch {
-	case v.kind == valueBool:
-		g.bools++
-	case v.kind == valueNumber:
-		g.number(v.text, '.')
-	case v.kind == valueJSON:
-		g.array(v.text, rules)
-	case text:
-		g.cell(v.text, rules)
-	default:
-		g.moment(v.text, rules)
-	}
-	if v.kind == valueText && !g.many {
-		g.level(string(v.text))
-	}
-}
-
-func (g *guess) level(text string) {
-	if g.levels[text] {
-		return
-	}
-	if len(g.order) == inferLevels || len(text) > 100 {
-		g.many = true
-		return
-	}
-	g.levels[text] = true
-	g.order = append(g.order, text)
-}
-
-func (g *guess) cell(text []byte, rules *TextRules) {
-	trimmed := trim(text)
-	switch lower := string(trimmed); {
-	case len(trimmed) == 0:
-	case len(trimmed) <= 5 && isBoolean(lower):
-		g.bools++
-	case !leadingZero(trimmed) && g.number(trimmed, rules.decimal()):
-	default:
-		g.moment(trimmed, rules)
-	}
-}
-
-func isBoolean(text string) bool {
-	switch text {
-	case "true", "false", "True", "False", "TRUE", "FALSE":
-		return true
-	}
-	return false
-}
-
-// leadingZero tells a code such as 00123 from a number.
-func leadingZero(text []byte) bool {
-	return len(text) > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9'
-}
-
-func (g *guess) number(text []byte, decimal byte) bool {
-	_, ok := cellFloat(text, decimal)
-	if !ok {
-		return false
-	}
-	g.numbers++
-	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		g.integers++
-		g.large = g.large || n > maxInteger || n < -maxInteger
-	} // 5.0 is an integer where one is needed, but was a number where it comes from
-	return true
-}
-
-func (g *guess) moment(text []byte, rules *TextRules) {
-	if _, fault := parseDate(text); fault == "" {
-		g.dates++
-		return
-	}
-	if _, fault := parseTime(text); fault == "" {
-		g.times++
-		return
-	}
-	if _, fault := parseNaive(text); fault == "" {
-		g.times++
-		return
-	}
-	if rules.Dates != "" {
-		if at, fault := parseLayout(text, rules.Dates); fault == "" {
-			if at.micros == 0 {
-				g.dates++
-			} else {
-				g.times++
-			}
-		}
-	}
-}
-
-func (g *guess) array(text []byte, rules *TextRules) {
-	var items []json.RawMessage
-	if json.Unmarshal(text, &items) != nil {
-		return
-	}
-	g.arrays++
-	g.lengths = [2]int{min(g.lengths[0], len(items)), max(g.lengths[1], len(items))}
-	if g.items == nil {
-		g.items = newGuess("")
-	}
-	for _, item := range items {
-		g.items.add(valueOf(item), false, rules)
-	}
-}
-
-// field says what the column is. One that is empty throughout is a nullable text.
-func (g *guess) field(rows int64) modelmanager.Field {
-	f := modelmanager.Field{Name: g.name, Type: modelmanager.String, Nullable: g.null || g.seen == 0}
-	if g.rows < rows {
-		f.Default = &modelmanager.Default{} // a key that some rows lack
-		f.Nullable = true
-	}
-	switch {
-	case g.seen == 0:
-	case g.bools == g.seen:
-		f.Type = modelmanager.Boolean
-	case g.integers == g.seen && !g.floating:
-		f.Type = modelmanager.Integer
-		if g.large {
-			f.Format = modelmanager.FormatInt64
-		}
-	case g.numbers == g.seen:
-		f.Type = modelmanager.Number
-	case g.dates == g.seen:
-		f.Format = modelmanager.FormatDate
-	case g.dates+g.times == g.seen:
-		f.Format = modelmanager.FormatDateTime
-	case g.arrays == g.seen:
-		f.Type = modelmanager.Array
-		item := g.items.field(g.items.rows)
-		item.Enum, item.Name = nil, ""
-		f.Items = &item
-		if g.lengths[0] == g.lengths[1] && g.lengths[0] > 0 {
-			f.Length = &g.lengths[0]
-		} else {
-			most := max(g.lengths[1], 1)
-			f.MaxItems = &most
-		}
-	case !g.many && g.seen >= 2*int64(len(g.order)):
-		f.Enum = g.order
-	}
-	return f
-}
-
 func (i *inferrer) finish(result *Inferred) {
 	for _, g := range i.columns {
 		result.Fields = append(result.Fields, g.field(result.Rows))
+		result.Traits = append(result.Traits, g.traits(result.Rows))
+	}
+	rules := *i.rules
+	if rules.Timezone == nil {
+		rules.Timezone = time.UTC // an example needs some offset
 	}
 	for _, values := range i.samples {
 		sample := map[string]any{}
 		for column, v := range values {
-			sample[i.columns[column].name] = typed(v, result.Fields[column], i.rules)
+			sample[i.columns[column].name] = typed(v, result.Fields[column], &rules)
 		}
 		result.Samples = append(result.Samples, sample)
 	}
@@ -341,8 +259,15 @@ func typed(v value, f modelmanager.Field, rules *TextRules) any {
 	if d.UnmarshalJSON(v.text) != nil {
 		return string(v.text)
 	}
-	if n, ok := d.Value.(float64); ok && f.Type == modelmanager.Integer {
-		return int64(n)
+	switch n := d.Value.(type) {
+	case float64:
+		if f.Type == modelmanager.Integer {
+			return int64(n)
+		}
+	case int64:
+		if n > maxInteger || n < -maxInteger { // in JSON a string
+			return strconv.FormatInt(n, 10)
+		}
 	}
 	return d.Value
 }

@@ -62,6 +62,9 @@ func sniffCSV(ctx context.Context, src Source, input modelmanager.JobInput, s *S
 	if err != nil {
 		return input, err
 	}
+	if err := best.checkWidth(); err != nil {
+		return input, err
+	}
 	input.Delimiter = delimiterName(best.delim)
 	if input.HeaderRow == 0 {
 		input.HeaderRow = int(best.lines[best.at])
@@ -123,6 +126,10 @@ func (c *csvSample) findHeader(input modelmanager.JobInput, s *Schema) {
 		}
 	}
 	given, best := input.HeaderRow > 0, -1
+	if !given && s == nil && c.namesRest(usual) {
+		c.at, c.even = 0, widths[usual] // checkWidth says what is wrong
+		return
+	}
 	for i, row := range c.rows {
 		if given && c.lines[i] < int64(input.HeaderRow) {
 			continue
@@ -144,6 +151,36 @@ func (c *csvSample) findHeader(input modelmanager.JobInput, s *Schema) {
 			c.even++
 		}
 	}
+}
+
+// namesRest tells whether the first row has names for all columns but one.
+func (c *csvSample) namesRest(usual int) bool {
+	if usual < 3 || len(c.rows) < 2 || len(c.rows[0]) != usual-1 {
+		return false
+	}
+	for _, name := range c.rows[0] {
+		if text := trim([]byte(name)); len(text) == 0 || text[0] != '.' && text[0]-'0' <= 9 {
+			return false
+		}
+	}
+	return true
+}
+
+// checkWidth refuses a file all of whose rows have one cell more than the
+// header: which of them has no name is not for us to guess.
+func (c *csvSample) checkWidth() error {
+	width := len(c.rows[c.at])
+	if width < 2 || len(c.rows) == c.at+1 {
+		return nil
+	}
+	for _, row := range c.rows[c.at+1:] {
+		if len(row) != width+1 {
+			return nil
+		}
+	}
+	return modelmanager.Errorf(modelmanager.CodeInvalidInput,
+		"the header has %d names, and every row %d cells: name the first column (R's write.table needs col.names = NA for that), or drop the delimiter at the rows' ends",
+		width, width+1)
 }
 
 // matchHeader counts the features that a row names: two for a name, one for a
