@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -182,17 +183,70 @@ func (c *Client) Predict(ctx context.Context, model string, version int, request
 	return answer, err
 }
 
-// PredictStream sends rows as they are, in a content type such as text/csv or
-// application/json, and returns the answer in the same one. The caller closes it.
-func (c *Client) PredictStream(ctx context.Context, model string, version int, contentType string, rows io.Reader) (io.ReadCloser, error) {
-	response, err := c.send(ctx, call{
-		method: http.MethodPost, path: predictPath(model, version),
-		header: http.Header{"Content-Type": {contentType}}, stream: rows,
-	})
-	if err != nil {
-		return nil, err
+// CSVOptions says how a CSV of rows is read, as far as that isn't to be found
+// out, and whether rows without predictions fail the call.
+type CSVOptions struct {
+	Input   modelmanager.JobInput
+	Partial bool
+}
+
+func (o CSVOptions) query() url.Values {
+	query := url.Values{}
+	set(query, "delimiter", o.Input.Delimiter)
+	set(query, "encoding", o.Input.Encoding)
+	set(query, "decimal", o.Input.Decimal)
+	set(query, "dates", o.Input.Dates)
+	set(query, "timezone", o.Input.Timezone)
+	if o.Input.HeaderRow > 0 {
+		query.Set("header_row", strconv.Itoa(o.Input.HeaderRow))
 	}
-	return response.Body, nil
+	for _, null := range o.Input.Null {
+		query.Add("null", null)
+	}
+	if o.Partial {
+		query.Set("on_error", "partial")
+	}
+	return query
+}
+
+// PredictCSV sends a CSV, and returns it with the predictions as further
+// columns, and how it was read. The caller closes it.
+func (c *Client) PredictCSV(ctx context.Context, model string, version int, rows io.Reader, o CSVOptions) (io.ReadCloser, modelmanager.JobInput, error) {
+	response, err := c.sendCSV(ctx, model, version, rows, o, "text/csv")
+	if err != nil {
+		return nil, modelmanager.JobInput{}, err
+	}
+	return response.Body, readAs(response), nil
+}
+
+// PredictCSVRows is PredictCSV with the answer that Predict gives.
+func (c *Client) PredictCSVRows(ctx context.Context, model string, version int, rows io.Reader, o CSVOptions) (modelmanager.PredictResponse, modelmanager.JobInput, error) {
+	var answer modelmanager.PredictResponse
+	response, err := c.sendCSV(ctx, model, version, rows, o, "application/json")
+	if err != nil {
+		return answer, modelmanager.JobInput{}, err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return answer, modelmanager.JobInput{}, fmt.Errorf("reading the predictions of %s: %w", model, err)
+	}
+	return answer, readAs(response), nil
+}
+
+func (c *Client) sendCSV(ctx context.Context, model string, version int, rows io.Reader, o CSVOptions, accept string) (*http.Response, error) {
+	return c.send(ctx, call{
+		method: http.MethodPost, path: predictPath(model, version), query: o.query(),
+		header: http.Header{"Content-Type": {"text/csv"}, "Accept": {accept}}, stream: rows,
+	})
+}
+
+// readAs is how a CSV was read, as its answer says.
+func readAs(response *http.Response) modelmanager.JobInput {
+	var input modelmanager.JobInput
+	if json.Unmarshal([]byte(response.Header.Get("Read-As")), &input) != nil {
+		return modelmanager.JobInput{}
+	}
+	return input
 }
 
 func predictPath(model string, version int) []string {

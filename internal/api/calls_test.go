@@ -210,9 +210,16 @@ func TestPredictions(t *testing.T) {
 		t.Errorf("%+v %v", response, err)
 	}
 
-	reader, err := w.client.PredictStream(ctx, "scorer", 0, "text/csv", strings.NewReader("id,x\n7,1\n8,2\n"))
+	reader, readAs, err := w.client.PredictCSV(ctx, "scorer", 0, strings.NewReader("id,x\n7,1\n8,2\n"), client.CSVOptions{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if readAs.Delimiter != "," || readAs.Encoding != "utf-8" || readAs.HeaderRow != 1 {
+		t.Errorf("read as %+v", readAs)
+	}
+	asRows, readAs, err := w.client.PredictCSVRows(ctx, "scorer", 0, strings.NewReader("id;x\n7;1,5\n8;2\n9;much\n"), client.CSVOptions{Partial: true})
+	if err != nil || len(asRows.Predictions) != 3 || string(asRows.Predictions[2]) != "null" || len(asRows.Errors) != 1 || readAs.Decimal != "," {
+		t.Errorf("CSV as rows: %+v %+v %v", asRows, readAs, err)
 	}
 	data, err := io.ReadAll(reader)
 	reader.Close()

@@ -34,14 +34,21 @@ func (a *API) registerPredict(h huma.API) {
 				{Name: "Traffic-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "Calls with the same key get the same version while a split lasts"},
 				{Name: "on_error", In: "query", Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"fail", "partial"}}, Description: "Of text/csv; a JSON body says it itself. With partial, a column _error says why a row has no predictions"},
 				{Name: "prefix", In: "query", Schema: &huma.Schema{Type: huma.TypeString}, Description: "Of text/csv: goes before the predictions' names"},
+				csvParam("delimiter", "one character, or tab"), csvParam("encoding", "such as windows-1252"), csvParam("decimal", ". or ,"),
+				csvParam("header_row", "the row with the columns' names, from 1"), csvParam("dates", "a layout such as DD/MM/YYYY"),
+				csvParam("timezone", "of date-times without an offset"), csvParam("null", "a text that stands for null; repeatable"),
 			},
 			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 				"application/json": {Schema: request}, "text/csv": csv,
 			}},
 			Responses: map[string]*huma.Response{
-				"200": {Description: "Predictions, one a row", Content: map[string]*huma.MediaType{
-					"application/json": {Schema: response}, "text/csv": csv,
-				}},
+				"200": {
+					Description: "Predictions, one a row. A CSV comes back as CSV, or as JSON where Accept says so",
+					Content:     map[string]*huma.MediaType{"application/json": {Schema: response}, "text/csv": csv},
+					Headers: map[string]*huma.Param{"Read-As": {
+						Schema: &huma.Schema{Type: huma.TypeString}, Description: "Of text/csv: how it was read, the input of a job as JSON",
+					}},
+				},
 			},
 		}, "application/json", func(w http.ResponseWriter, r *http.Request) error {
 			ref, err := pathRef(r)
@@ -52,4 +59,9 @@ func (a *API) registerPredict(h huma.API) {
 			return nil
 		})
 	}
+}
+
+// csvParam is a part of a CSV's dialect; what isn't given is found out.
+func csvParam(name, description string) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Schema: &huma.Schema{Type: huma.TypeString}, Description: "Of text/csv: " + description + "; default: found out from the file"}
 }

@@ -79,20 +79,38 @@ func rowsText(rows modelmanager.JobRows) string {
 	return fmt.Sprintf("%d read = %d predicted + %d rejected", rows.Read, rows.Predicted, rows.Rejected)
 }
 
-// dialectText is how an input was read: "csv, utf-8, delimiter ;, header in row 3".
+// dialectText is how an input was read: "csv, utf-8, delimiter ;, decimal ,,
+// header in row 3, dates DD/MM/YYYY".
 func dialectText(in modelmanager.JobInput) string {
 	var parts []string
 	for _, part := range []struct{ label, value string }{
 		{"", in.Format}, {"", in.Compression}, {"", in.Encoding}, {"delimiter ", in.Delimiter}, {"decimal ", in.Decimal},
+		{"sheet ", in.Sheet}, {"header in row ", rowText(in.HeaderRow)}, {"dates ", in.Dates}, {"timezone ", in.Timezone}, {"null ", nullText(in.Null)},
 	} {
 		if part.value != "" && part.value != "none" {
 			parts = append(parts, part.label+part.value)
 		}
 	}
-	if in.HeaderRow > 1 {
-		parts = append(parts, fmt.Sprintf("header in row %d", in.HeaderRow))
-	}
 	return strings.Join(parts, ", ")
+}
+
+func rowText(row int) string {
+	if row == 0 {
+		return ""
+	}
+	return fmt.Sprint(row)
+}
+
+// nullText names what stands for null, unless that is the empty cell alone.
+func nullText(null []string) string {
+	if len(null) == 0 || len(null) == 1 && null[0] == "" {
+		return ""
+	}
+	quoted := make([]string, len(null))
+	for i, text := range null {
+		quoted[i] = fmt.Sprintf("%q", text)
+	}
+	return strings.Join(quoted, " ")
 }
 
 func tookText(job modelmanager.Job) string {

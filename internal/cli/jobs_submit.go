@@ -10,6 +10,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
@@ -54,14 +55,8 @@ Ctrl-C then leaves the job running, and says how to come back to it.`,
 	flags.IntVar(&r.Version, "version", 0, "by this version, whatever the traffic")
 	flags.StringVar(&r.MaxRejected, "max-rejected", "", "stop once more rows are rejected: a number or a percentage; default 0")
 	flags.StringVar(&r.Input.Format, "format", "", "csv, jsonl, parquet or xlsx; default: found out")
-	flags.StringVar(&r.Input.Delimiter, "delimiter", "", "of CSV; default: found out")
-	flags.StringVar(&r.Input.Encoding, "encoding", "", "of text; default: found out")
-	flags.StringVar(&r.Input.Decimal, "decimal", "", ". or ,")
-	flags.IntVar(&r.Input.HeaderRow, "header-row", 0, "the row with the columns' names, from 1; default: found out")
-	flags.StringVar(&r.Input.Dates, "dates", "", "layout of dates, such as DD/MM/YYYY")
-	flags.StringVar(&r.Input.Timezone, "timezone", "", "of times that don't say theirs, such as Europe/London")
+	dialectFlags(flags, &r.Input)
 	flags.StringVar(&r.Input.Sheet, "sheet", "", "of a workbook; default: the first")
-	flags.StringSliceVar(&r.Input.Null, "null", nil, "texts that stand for null; default: the empty cell")
 	flags.StringVar(&r.Output.Format, "output-file-format", "", "default: the input's")
 	flags.StringVar(&r.Output.Prefix, "prefix", "", "put before the predictions' names")
 	flags.BoolVar(&o.plain, "plain", false, "add no columns but the predictions: no _model, _version, _job, _scored_at")
@@ -125,6 +120,17 @@ func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 		})
 	}
 	return o.finish(ctx, api, job)
+}
+
+// dialectFlags are those that say how a table is to be read.
+func dialectFlags(flags *pflag.FlagSet, input *modelmanager.JobInput) {
+	flags.StringVar(&input.Delimiter, "delimiter", "", "of CSV; default: found out")
+	flags.StringVar(&input.Encoding, "encoding", "", "of text; default: found out")
+	flags.StringVar(&input.Decimal, "decimal", "", ". or ,; default: found out")
+	flags.IntVar(&input.HeaderRow, "header-row", 0, "the row with the columns' names, from 1; default: found out")
+	flags.StringVar(&input.Dates, "dates", "", "layout of dates, such as DD/MM/YYYY; default: found out")
+	flags.StringVar(&input.Timezone, "timezone", "", "of times that don't say theirs, such as Europe/London")
+	flags.StringSliceVar(&input.Null, "null", nil, "texts that stand for null; default: the empty cell")
 }
 
 // takeInput uploads the input, unless it is a URI.

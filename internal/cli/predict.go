@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ type predictOptions struct {
 	file    string
 	version int
 	partial bool
+	input   modelmanager.JobInput // what is said of a CSV
 }
 
 func newPredict(g *global) *cobra.Command {
@@ -36,7 +36,9 @@ with none of these, of the model's own examples.
 
   mm predict iris petal_length=4.1 petal_width=1.3
   mm predict iris --file rows.json     # [{"petal_length": 4.1, …}, …]
-  mm predict iris --file rows.csv      # answers CSV; with -o json, JSON`,
+  mm predict iris --file rows.csv      # answers CSV; with -o json, JSON
+
+How a CSV is read is found out, as for a job, and said on standard error.`,
 		Args: atLeastOne,
 		RunE: func(command *cobra.Command, args []string) error {
 			return o.run(command.Context(), args[0], args[1:])
@@ -46,6 +48,7 @@ with none of these, of the model's own examples.
 	flags.StringVarP(&o.file, "file", "f", "", "rows.json, rows.csv, or - for standard input")
 	flags.IntVar(&o.version, "version", 0, "this version, whatever the traffic")
 	flags.BoolVar(&o.partial, "partial", false, "answer the good rows, and name the others")
+	dialectFlags(flags, &o.input)
 	return command
 }
 
@@ -68,11 +71,9 @@ func (o *predictOptions) run(ctx context.Context, model string, values []string)
 			return o.passCSV(ctx, api, model, data)
 		}
 		if isCSV {
-			request, err = o.rowsOfCSV(ctx, api, model, data)
-		} else {
-			request, err = o.readRows(data)
+			return o.rowsOfCSV(ctx, api, model, data)
 		}
-		if err != nil {
+		if request, err = o.readRows(data); err != nil {
 			return err
 		}
 	case len(values) > 0:
@@ -97,65 +98,56 @@ func (o *predictOptions) run(ctx context.Context, model string, values []string)
 	return o.show(answer, func(w io.Writer) { printPredictions(w, answer) })
 }
 
-// read reads --file, and tells whether it is CSV.
+// read reads --file, and tells whether it is CSV: so its name says, or that it
+// begins as no JSON does.
 func (o *predictOptions) read() (data []byte, isCSV bool, err error) {
 	if o.file == "-" {
 		data, err = io.ReadAll(o.In)
-		start := bytes.TrimSpace(data)
-		return data, len(start) > 0 && start[0] != '[' && start[0] != '{', err
+	} else {
+		file, _, openErr := openInput(o.file)
+		if openErr != nil {
+			return nil, false, openErr
+		}
+		defer file.Close()
+		data, err = io.ReadAll(file)
 	}
-	file, _, err := openInput(o.file)
-	if err != nil {
-		return nil, false, err
+	name := strings.ToLower(o.file)
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
+	switch filepath.Ext(name) {
+	case ".csv", ".tsv":
+		return data, true, err
+	case ".json":
+		return data, false, err
 	}
-	defer file.Close()
-	data, err = io.ReadAll(file)
-	return data, strings.EqualFold(filepath.Ext(o.file), ".csv"), err
+	start := bytes.TrimSpace(data)
+	return data, len(start) > 0 && start[0] != '[' && start[0] != '{', err
 }
 
 // passCSV sends CSV as it is, and prints the CSV that comes back.
 func (o *predictOptions) passCSV(ctx context.Context, api *client.Client, model string, data []byte) error {
-	answer, err := api.PredictStream(ctx, model, o.version, "text/csv", bytes.NewReader(data))
+	answer, input, err := api.PredictCSV(ctx, model, o.version, bytes.NewReader(data), client.CSVOptions{Input: o.input})
 	if err != nil {
 		return err
 	}
 	defer answer.Close()
+	o.tellDialect(input)
 	_, err = io.Copy(o.Out, answer)
 	return err
 }
 
-// rowsOfCSV makes rows of CSV, typed by the model's features; an empty cell is
-// null, and a column that is no feature is left out.
-func (o *predictOptions) rowsOfCSV(ctx context.Context, api *client.Client, model string, data []byte) (modelmanager.PredictRequest, error) {
-	var request modelmanager.PredictRequest
-	s, err := o.spec(ctx, api, model)
+// rowsOfCSV sends CSV, and prints predictions as those of any rows.
+func (o *predictOptions) rowsOfCSV(ctx context.Context, api *client.Client, model string, data []byte) error {
+	answer, input, err := api.PredictCSVRows(ctx, model, o.version, bytes.NewReader(data), client.CSVOptions{Input: o.input, Partial: o.partial})
 	if err != nil {
-		return request, err
+		return err
 	}
-	records, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
-	if err != nil || len(records) == 0 {
-		return request, modelmanager.Errorf(modelmanager.CodeInvalidRows, "%s can't be read as CSV: %w", o.file, err)
-	}
-	fields := fieldsByName(s)
-	for _, record := range records[1:] {
-		row := map[string]json.RawMessage{}
-		for i, name := range records[0] {
-			field, isFeature := fields[name]
-			switch {
-			case !isFeature:
-			case record[i] == "":
-				row[name] = json.RawMessage("null")
-			default:
-				row[name] = typed(field, record[i])
-			}
-		}
-		data, err := json.Marshal(row)
-		if err != nil {
-			return request, err
-		}
-		request.Rows = append(request.Rows, data)
-	}
-	return request, nil
+	o.tellDialect(input)
+	return o.show(answer, func(w io.Writer) { printPredictions(w, answer) })
+}
+
+// tellDialect says how a CSV was read, beside the answer.
+func (o *predictOptions) tellDialect(input modelmanager.JobInput) {
+	fmt.Fprintf(o.Err, "read as %s\n", oneLine(dialectText(input)))
 }
 
 // readRows reads a request, an array of rows, or one row.

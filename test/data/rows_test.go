@@ -501,7 +501,7 @@ func outcomeOf(t *testing.T, row json.RawMessage) outcome {
 func sendCSV(t *testing.T, model string, cases []rowCase) map[int]outcome {
 	t.Helper()
 	text, kept := csvOf(cases)
-	response := post(t, "/v1/models/"+model+"/predict?on_error=partial", "text/csv", text)
+	response := post(t, "/v1/models/"+model+"/predict?on_error=partial&dates=ISO", "text/csv", text)
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)

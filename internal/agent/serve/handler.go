@@ -66,14 +66,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := h.buffer()
 	defer h.release(answer)
 	var t tally
-	contentType, err := h.answer(r, answer, &t)
-	h.tell(w.Header(), t)
+	header := w.Header()
+	err := h.answer(r, header, answer, &t)
+	h.tell(header, t)
 	if err != nil {
 		problem.Write(w, err)
 		return
 	}
-	header := w.Header()
-	header["Content-Type"] = contentType
 	// A CSV has no other place for what made it; the gateway says the same.
 	header["Model-Version"] = []string{strconv.Itoa(h.Version)}
 	header["Content-Length"] = []string{strconv.Itoa(answer.Len())}
@@ -104,54 +103,52 @@ var (
 )
 
 // answer writes the whole answer, so that what goes wrong is a problem with a
-// status of its own.
-func (h *Handler) answer(r *http.Request, answer *bytes.Buffer, t *tally) (contentType []string, err error) {
+// status of its own, and its type into header.
+func (h *Handler) answer(r *http.Request, header http.Header, answer *bytes.Buffer, t *tally) error {
 	if r.Method != http.MethodPost {
-		return nil, modelmanager.Errorf(modelmanager.CodeBadRequest, "predictions are asked for with POST, not %s", r.Method)
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "predictions are asked for with POST, not %s", r.Method)
 	}
-	csv, err := isCSV(r.Header.Get("Content-Type"))
+	csv, charset, err := isCSV(r.Header.Get("Content-Type"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ctx, cancel, err := h.deadline(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer cancel()
 	body := h.buffer()
 	defer h.release(body)
 	if err := read(r, body); err != nil {
-		return nil, err
+		return err
 	}
 	if csv {
-		return typeCSV, h.answerCSV(ctx, r, body.Bytes(), answer, t)
+		c, err := readCall(r, charset)
+		if err != nil {
+			return err
+		}
+		return h.answerCSV(ctx, c, body.Bytes(), csvAnswer{header, answer, t})
 	}
-	return typeJSON, h.answerJSON(ctx, body.Bytes(), answer, t)
+	header["Content-Type"] = typeJSON
+	return h.answerJSON(ctx, body.Bytes(), answer, t)
 }
 
-func isCSV(contentType string) (bool, error) {
+// isCSV tells whether a body is CSV, and its charset if that is said.
+func isCSV(contentType string) (csv bool, charset string, err error) {
 	if contentType == "application/json" || contentType == "" {
-		return false, nil
+		return false, "", nil
 	}
 	media, params, err := mime.ParseMediaType(contentType)
 	if err == nil {
 		switch {
 		case media == "application/json":
-			return false, nil
-		case media == "text/csv" && knownCharset(params["charset"]):
-			return true, nil
+			return false, "", nil
+		case media == "text/csv":
+			return true, params["charset"], nil
 		}
 	}
-	return false, modelmanager.Errorf(modelmanager.CodeUnsupportedMedia,
-		"the content type %q is not supported; send application/json or text/csv in UTF-8", contentType)
-}
-
-func knownCharset(charset string) bool {
-	switch charset {
-	case "", "utf-8", "UTF-8", "utf8", "us-ascii":
-		return true
-	}
-	return false
+	return false, "", modelmanager.Errorf(modelmanager.CodeUnsupportedMedia,
+		"the content type %q is not supported; send application/json or text/csv", contentType)
 }
 
 func (h *Handler) deadline(r *http.Request) (context.Context, context.CancelFunc, error) {
@@ -200,6 +197,11 @@ func (h *Handler) answerJSON(ctx context.Context, body []byte, answer *bytes.Buf
 	if err != nil {
 		return atRows(err, request.Accepted)
 	}
+	return h.writeJSON(answer, request, o)
+}
+
+// writeJSON writes the answer to a request.
+func (h *Handler) writeJSON(answer *bytes.Buffer, request *dataset.Request, o outcome) error {
 	b := append(answer.AvailableBuffer(), `{"model":"`...)
 	b = append(b, h.Model...)
 	b = append(b, `","version":`...)

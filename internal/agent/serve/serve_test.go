@@ -1,6 +1,9 @@
 package serve_test
 
 import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -153,6 +156,64 @@ func TestAnswers(t *testing.T) {
 				}
 			} else if !strings.HasPrefix(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestDialects: a CSV in a call is read as a job would read it, and the answer
+// says how.
+func TestDialects(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	z.Write([]byte("x\n1.5\n"))
+	z.Close()
+	utf16 := func(text string) string {
+		out := "\xff\xfe"
+		for _, c := range []byte(text) {
+			out += string([]byte{c, 0})
+		}
+		return out
+	}
+	h := handler(t)
+	for _, test := range []struct {
+		name, charset, target, accept, body string
+		status                              int
+		want                                string // of the body
+		readAs                              string // a part of it
+	}{
+		{name: "semicolons and decimal commas", body: "id;x\na;1,5\n", want: "id;x;y\na;1,5;3", readAs: `"delimiter":";","encoding":"utf-8","decimal":","`},
+		{name: "a byte order mark", body: "\ufeffx\n1.5\n", want: "\ufeffx,y\n1.5,3", readAs: `"encoding":"utf-8"`},
+		{name: "windows-1252", body: "name,x\nM\xfcller,1.5\n", want: "name,x,y\nM\xfcller,1.5,3", readAs: `"encoding":"windows-1252"`},
+		{name: "a charset", charset: "; charset=ISO-8859-15", body: "name,x\nM\xfcller,1.5\n", want: "name,x,y\nM\xfcller,1.5,3", readAs: `"encoding":"iso-8859-15"`},
+		{name: "utf-16", body: utf16("x\n1.5\n"), want: utf16("x,y\n1.5,3\n"), readAs: `"encoding":"utf-16le"`},
+		{name: "rows above the header", body: "Orders of May\n\nid\tx\na\t1.5\n", want: "id\tx\ty\na\t1.5\t3", readAs: `"header_row":3`},
+		{name: "gzip", body: packed.String(), want: "x,y\n1.5,3", readAs: `"compression":"gzip"`},
+		{name: "said by the caller", target: "?delimiter=%3B&decimal=,&null=&null=-&header_row=1", body: "x;z\n1,5;-\n", want: "x;z;y\n1,5;-;3", readAs: `"null":["","-"]`},
+		{name: "no row", target: "?header_row=top", body: "x\n1\n", status: 400, want: "bad_request"},
+		{name: "a charset that is none", charset: "; charset=latin-99", body: "x\n1\n", status: 422, want: "invalid_input"},
+		{name: "JSON out", accept: "application/json", body: "id;x\na;1,5\nb;2\n", want: `{"model":"double","version":3,"predictions":[{"y":3},{"y":4}]}`, readAs: `"delimiter":";"`},
+		{name: "JSON out, partial", accept: "application/json", target: "?on_error=partial", body: "x\nmuch\n2\n13\n",
+			want: `{"model":"double","version":3,"predictions":[null,{"y":4},null],"errors":[{"row":0,"feature":"x",`},
+		{name: "JSON out, invalid", accept: "application/json", body: "x\nmuch\n", status: 422, want: "invalid_rows"},
+		{name: "JSON out, none", accept: "application/json", body: "x\n", want: `{"model":"double","version":3,"predictions":[]}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			request := httptest.NewRequest(http.MethodPost, "/predict"+test.target, strings.NewReader(test.body))
+			request.Header.Set("Content-Type", "text/csv"+test.charset)
+			if test.accept != "" {
+				request.Header.Set("Accept", test.accept)
+			}
+			recorder := httptest.NewRecorder()
+			h.ServeHTTP(recorder, request)
+			if recorder.Code != cmp.Or(test.status, 200) {
+				t.Fatalf("status %d: %s", recorder.Code, recorder.Body)
+			}
+			if got := recorder.Body.String(); test.status == 0 && !strings.HasPrefix(got, test.want) || !strings.Contains(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if got := recorder.Header().Get(serve.HeaderReadAs); !strings.Contains(got, test.readAs) {
+				t.Errorf("read as %s, want %s", got, test.readAs)
 			}
 		})
 	}
