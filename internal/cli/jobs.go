@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -129,78 +128,4 @@ func cpuText(seconds float64) string {
 		return fmt.Sprintf("%.1f CPU-seconds", seconds)
 	}
 	return fmt.Sprintf("%.2f CPU-hours", seconds/3600)
-}
-
-// newJobsRejected makes the command that writes rejected rows.
-func newJobsRejected(g *global) *cobra.Command {
-	command := newJobsStream(g, "rejected", "Write a job's rejected rows, with reasons, as JSON Lines or a table")
-	stream := command.RunE
-	format := command.Flags().String("format", "jsonl", "jsonl; or csv or xlsx, tables with the input's columns and the reason")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		if *format == "jsonl" {
-			return stream(command, args)
-		}
-		path, err := command.Flags().GetString("file")
-		if err != nil {
-			return err
-		}
-		if err := writable(path); err != nil {
-			return err
-		}
-		api, err := g.client()
-		if err != nil {
-			return err
-		}
-		table, err := api.JobRejectedTable(command.Context(), args[0], *format)
-		if err != nil {
-			return err
-		}
-		return g.copyTo(path, table)
-	}
-	return command
-}
-
-// newJobsStream makes the command that writes one of a job's streams.
-func newJobsStream(g *global, what, short string) *cobra.Command {
-	var path string
-	command := &cobra.Command{
-		Use:   what + " JOB",
-		Short: short,
-		Args:  exactly("JOB"),
-		RunE: func(command *cobra.Command, args []string) error {
-			if err := writable(path); err != nil {
-				return err
-			}
-			return g.writeJobStream(command.Context(), args[0], what, path)
-		},
-	}
-	command.Flags().StringVar(&path, "file", "-", "where to write; - is standard output")
-	return command
-}
-
-// writeJobStream writes a job's output, rejected rows or logs to a file, which
-// appears only when it is complete.
-func (g *global) writeJobStream(ctx context.Context, job, what, path string) error {
-	api, err := g.client()
-	if err != nil {
-		return err
-	}
-	open := map[string]func(context.Context, string) (io.ReadCloser, error){
-		"output": api.JobOutput, "rejected": api.JobRejected, "logs": api.JobLogs,
-	}[what]
-	stream, err := open(ctx, job)
-	if err != nil {
-		return err
-	}
-	return g.copyTo(path, stream)
-}
-
-// copyTo writes a stream to a file, or to standard output for "-", and closes it.
-func (g *global) copyTo(path string, stream io.ReadCloser) error {
-	defer stream.Close()
-	if path == "-" {
-		_, err := io.Copy(g.Out, stream)
-		return err
-	}
-	return writeFile(path, stream)
 }

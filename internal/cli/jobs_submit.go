@@ -72,6 +72,9 @@ func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 	if o.dryRun && (o.wait || o.output != "" || o.rejected != "") {
 		return usageError{errors.New("--dry-run predicts nothing: there is nothing to wait for, or to write")}
 	}
+	if o.global.output == "json" && (o.output == "-" || o.rejected == "-") {
+		return errRawOutput
+	}
 	if err := writable(o.output, o.rejected); err != nil {
 		return err
 	}

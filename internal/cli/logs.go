@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"io"
 
 	"github.com/spf13/cobra"
 )
@@ -46,6 +45,5 @@ func (o *logsOptions) run(ctx context.Context, model string) error {
 		return err
 	}
 	defer logs.Close()
-	_, err = io.Copy(o.Out, logs)
-	return err
+	return o.showLines(logs)
 }

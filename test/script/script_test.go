@@ -4,6 +4,7 @@ package script
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"modelmanager.dev/internal/cli"
 )
 
 var update = flag.Bool("update", false, "write what commands print into the scripts")
@@ -79,6 +83,7 @@ func TestScripts(t *testing.T) {
 			"serve": serve,
 			"stop":  stop,
 			"await": await,
+			"json":  inJSON,
 		},
 	})
 }
@@ -205,4 +210,51 @@ func await(ts *testscript.TestScript, negated bool, args []string) {
 		}
 		<-time.After(50 * time.Millisecond)
 	}
+}
+
+// inJSON runs a command of mm with -o json, which must print one JSON value and
+// nothing else; one that fails may print nothing. $ID becomes the value's id.
+func inJSON(ts *testscript.TestScript, negated bool, args []string) {
+	err := ts.Exec(args[0], append(args[1:], "-o", "json")...)
+	printed := ts.ReadFile("stdout")
+	switch {
+	case negated && err == nil:
+		ts.Fatalf("%s should fail:\n%s", strings.Join(args, " "), printed)
+	case !negated && err != nil:
+		ts.Fatalf("%s: %v\n%s%s", strings.Join(args, " "), err, printed, ts.ReadFile("stderr"))
+	case negated && printed == "":
+		return
+	}
+	var value any
+	if err := json.Unmarshal([]byte(printed), &value); err != nil {
+		ts.Fatalf("%s printed no JSON: %v\n%s", strings.Join(args, " "), err, printed)
+	}
+	if object, ok := value.(map[string]any); ok {
+		if id, ok := object["id"].(string); ok {
+			ts.Setenv("ID", id)
+		}
+	}
+}
+
+// TestEveryCommandInJSON holds json-output.txtar against the commands that there
+// are: each one that prints something is run there with -o json.
+func TestEveryCommandInJSON(t *testing.T) {
+	text, err := os.ReadFile("testdata/json-output.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := cli.NewRoot(cli.Streams{}) // serve and agent print logs, not results
+	var visit func(*cobra.Command)
+	visit = func(command *cobra.Command) {
+		if command.HasSubCommands() {
+			for _, sub := range command.Commands() {
+				visit(sub)
+			}
+			return
+		}
+		if !regexp.MustCompile(`(?m)^json ` + command.CommandPath() + `( |$)`).Match(text) {
+			t.Errorf("json-output.txtar doesn't run %s", command.CommandPath())
+		}
+	}
+	visit(root)
 }
