@@ -84,10 +84,22 @@ type JobInput struct {
 
 // JobOutput says where results go and what they look like.
 type JobOutput struct {
-	URI      string   `json:"uri,omitempty"`      // a folder under an allowed prefix; default: the job's own
-	Format   string   `json:"format,omitempty"`   // default: the input's
-	Prefix   string   `json:"prefix,omitempty"`   // put before the predictions' names
-	Add      []string `json:"add,omitzero"`       // _model, _version, _job, _scored_at; nil: all of them, empty: none
-	Rejected string   `json:"rejected,omitempty"` // "separate" (default) or "inline"
-	Formulas string   `json:"formulas,omitempty"` // "keep" (default), or "escape": texts that a spreadsheet would take for formulas get an apostrophe; of CSV and xlsx
+	URI         string   `json:"uri,omitempty"`         // a folder under an allowed prefix; default: the job's own
+	Format      string   `json:"format,omitempty"`      // default: the input's
+	Compression string   `json:"compression,omitempty"` // none (default), gzip or zstd; of csv and jsonl
+	Prefix      string   `json:"prefix,omitempty"`      // put before the predictions' names
+	Add         []string `json:"add,omitzero"`          // _model, _version, _job, _scored_at; nil: all of them, empty: none
+	Rejected    string   `json:"rejected,omitempty"`    // "separate" (default) or "inline"
+	Formulas    string   `json:"formulas,omitempty"`    // "keep" (default), or "escape": texts that a spreadsheet would take for formulas get an apostrophe; of CSV and xlsx
+}
+
+// Extension is how names of files with this output end: "csv", "jsonl.gz".
+func (o JobOutput) Extension() string {
+	switch o.Compression {
+	case "gzip":
+		return o.Format + ".gz"
+	case "zstd":
+		return o.Format + ".zst"
+	}
+	return o.Format
 }

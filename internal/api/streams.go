@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -37,12 +38,11 @@ func (a *API) registerJobStreams(h huma.API) {
 		if err != nil {
 			return err
 		}
-		format := job.Output.Format
-		if format == "" {
-			format = job.Input.Format
-		}
-		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", job.Model+"-"+job.ID+"."+format))
-		return a.stream(w, r, contentTypes[format], a.Jobs.Output)
+		output := job.Output
+		output.Format = cmp.Or(output.Format, job.Input.Format)
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", job.Model+"-"+job.ID+"."+output.Extension()))
+		// What the job compressed is a file that stays compressed, not an encoding of the transfer.
+		return a.stream(w, r, cmp.Or(compressedTypes[output.Compression], contentTypes[output.Format]), a.Jobs.Output)
 	})
 	a.plain(h, huma.Operation{
 		OperationID: "job-events", Method: http.MethodGet, Path: "/v1/jobs/{job}/events",
@@ -78,6 +78,9 @@ var contentTypes = map[string]string{
 	"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet",
 	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+
+// compressedTypes are those of compressed outputs.
+var compressedTypes = map[string]string{"gzip": "application/gzip", "zstd": "application/zstd"}
 
 // stream sends what write writes. Once bytes are on their way, an error can
 // only break the connection, which the reader then sees.

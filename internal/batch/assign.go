@@ -83,6 +83,13 @@ func outputFormat(r *record, p *plan) string {
 	return p.Input.Format
 }
 
+// outputExtension is how the names of parts end.
+func outputExtension(r *record, p *plan) string {
+	output := r.Job.Output
+	output.Format = outputFormat(r, p)
+	return output.Extension()
+}
+
 func (s *Service) urls(ctx context.Context, t *tracker, c *call) (shard.URLs, error) {
 	r, p := t.record, t.planned()
 	until := s.now().Add(urlsGoodFor)
@@ -110,7 +117,7 @@ func (s *Service) urls(ctx context.Context, t *tracker, c *call) (shard.URLs, er
 	if only := p.Shards[c.index].Only; only != "" {
 		urls.Rows = get(only)
 	}
-	urls.Part = put(partKey(c.job, c.index, c.attempt, outputFormat(r, p)), 0)
+	urls.Part = put(partKey(c.job, c.index, c.attempt, outputExtension(r, p)), 0)
 	urls.Rejected = put(rejectedKey(c.job, c.index, c.attempt), 0)
 	urls.Logs = put(logsKey(c.job, c.index, c.attempt), maxLogs)
 	urls.Search, urls.SearchPut = get(searchKey(c.job, c.index)), put(searchKey(c.job, c.index), maxSearch)

@@ -95,7 +95,7 @@ func (s *Service) complete(ctx context.Context, t *tracker, c *call, body *shard
 			c.index, c.job, rows.Read, planned.Rows)
 	}
 	body.CPUSeconds = max(body.CPUSeconds, 0)
-	body.Part.Key = partKey(c.job, c.index, c.attempt, outputFormat(t.record, p))
+	body.Part.Key = partKey(c.job, c.index, c.attempt, outputExtension(t.record, p))
 	body.Rejected.Key = rejectedKey(c.job, c.index, c.attempt)
 	if body.Logs != nil {
 		body.Logs.Key = logsKey(c.job, c.index, c.attempt)

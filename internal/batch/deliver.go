@@ -46,7 +46,7 @@ func (d *drive) deliver(ctx context.Context, m *Manifest) error {
 		return err
 	}
 	for i, part := range m.Parts {
-		uri := within(m.Output.URI, fmt.Sprintf("part-%05d.%s", i, m.Output.Format))
+		uri := within(m.Output.URI, fmt.Sprintf("part-%05d.%s", i, m.Output.Extension()))
 		if err := d.copyOut(ctx, part.Key, uri); err != nil {
 			return err
 		}

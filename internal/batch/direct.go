@@ -68,7 +68,7 @@ func (s *Service) store(ctx context.Context, c *call) (any, error) {
 	key := ""
 	switch body.What {
 	case "part":
-		key = partKey(c.job, c.index, c.attempt, outputFormat(t.record, t.planned()))
+		key = partKey(c.job, c.index, c.attempt, outputExtension(t.record, t.planned()))
 	case "rejected":
 		key = rejectedKey(c.job, c.index, c.attempt)
 	case "logs":

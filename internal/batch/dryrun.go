@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,7 +153,9 @@ func (d *dryRun) look(ctx context.Context, asked modelmanager.JobInput) error {
 		}
 	}
 	d.check.Input = input
-	if err := dataset.CheckOutput(d.check.Headers, d.predictions, d.output); err != nil {
+	output := d.output
+	output.Format = cmp.Or(output.Format, input.Format)
+	if err := dataset.CheckOutput(d.check.Headers, d.predictions, output); err != nil {
 		d.problem(modelmanager.ColumnProblem{Code: modelmanager.CodeOf(err), Message: err.Error()})
 	}
 	return d.read(ctx, input)

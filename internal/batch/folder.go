@@ -95,8 +95,8 @@ func pieceKey(id, attempt string, index int) string {
 	return fmt.Sprintf("%sinput/%05d-%s", folder(id), index, attempt)
 }
 func rowsKey(id string, index int) string { return fmt.Sprintf("%srows/%05d.jsonl", folder(id), index) }
-func partKey(id string, index int, attempt, format string) string {
-	return fmt.Sprintf("%sparts/%05d-%s.%s", folder(id), index, attempt, format)
+func partKey(id string, index int, attempt, extension string) string {
+	return fmt.Sprintf("%sparts/%05d-%s.%s", folder(id), index, attempt, extension)
 }
 func rejectedKey(id string, index int, attempt string) string {
 	return fmt.Sprintf("%srejected/%05d-%s.jsonl", folder(id), index, attempt)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
@@ -147,6 +151,83 @@ func TestFormats(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A compressed output is one file too, whatever its shards: each has its header
+// as a member of its own.
+func TestCompressedOutputs(t *testing.T) {
+	w := newWorld(t, nil)
+	plain := w.run(w.request(w.file("a.csv", csv(formatRows, nil))))
+	want := map[string]string{"csv": w.output(plain.ID)}
+	request := w.request(w.file("a.csv", csv(formatRows, nil)))
+	request.Output.Format = "jsonl"
+	want["jsonl"] = w.output(w.run(request).ID)
+	for _, format := range []string{"csv", "jsonl"} {
+		for compression, extension := range map[string]string{"gzip": ".gz", "zstd": ".zst"} {
+			t.Run(format+extension, func(t *testing.T) {
+				request := w.request(w.file("a.csv", csv(formatRows, nil)))
+				request.Output.Compression = compression
+				if format != "csv" {
+					request.Output.Format = format
+				}
+				folder := filepath.Join(w.in, "out", format+extension)
+				request.Output.URI = "file://" + folder
+				job := w.run(request)
+				if job.State != modelmanager.JobSucceeded || job.Shards.Total != 3 {
+					t.Fatalf("%+v", job)
+				}
+				packed := w.output(job.ID)
+				if text := unpacked(t, packed, compression); text != want[format] {
+					t.Errorf("%.300s", cmp.Diff(want[format], text))
+				}
+				part, err := os.ReadFile(filepath.Join(folder, "part-00001."+format+extension))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text := unpacked(t, string(part), compression); len(text) == 0 || format == "csv" && !strings.HasPrefix(text, "id,x,y") {
+					t.Errorf("a part: %.100s", text)
+				}
+				ids, _ := w.outputColumns(t, job.ID) // what reads inputs reads it, too
+				if len(ids) != formatRows {
+					t.Errorf("%d rows", len(ids))
+				}
+				sample, err := w.service.Sample(t.Context(), job.ID, 5)
+				if err != nil || len(sample.Rows) != 5 {
+					t.Errorf("a sample: %+v %v", sample, err)
+				}
+			})
+		}
+	}
+	request.Output.Format, request.Output.Compression = "parquet", "gzip"
+	if _, err := w.service.DryRun(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	if job := w.run(request); job.Code != modelmanager.CodeInvalidInput || !strings.Contains(job.Reason, "compressed inside") {
+		t.Errorf("compressed Parquet: %+v", job)
+	}
+	request.Output.Compression = "bzip2"
+	if _, err := w.service.Submit(t.Context(), request); modelmanager.CodeOf(err) != modelmanager.CodeBadRequest {
+		t.Error(err)
+	}
+}
+
+func unpacked(t *testing.T, data, compression string) string {
+	t.Helper()
+	var r io.Reader
+	var err error
+	if compression == "gzip" {
+		r, err = gzip.NewReader(strings.NewReader(data))
+	} else {
+		r, err = zstd.NewReader(strings.NewReader(data))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // An output has the encoding of its input, however many shards wrote it.

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -156,7 +157,7 @@ func (l *sampler) take(batch *dataset.Batch) {
 
 // dialect is how the job's parts are to be read: as they were written.
 func (l *sampler) dialect() modelmanager.JobInput {
-	input := modelmanager.JobInput{Format: l.m.Output.Format, Compression: "none", Encoding: "utf-8", HeaderRow: 1}
+	input := modelmanager.JobInput{Format: l.m.Output.Format, Compression: cmp.Or(l.m.Output.Compression, "none"), Encoding: "utf-8", HeaderRow: 1}
 	if input.Format != "csv" {
 		return input
 	}

@@ -142,6 +142,9 @@ func check(request *Request, parsed *spec.Spec) error {
 	if output.Format != "" && !slices.Contains([]string{"csv", "jsonl", "parquet", "xlsx"}, output.Format) {
 		return bad("output.format is %q, it can be csv, jsonl, parquet or xlsx", output.Format)
 	}
+	if !slices.Contains([]string{"", "none", "gzip", "zstd"}, output.Compression) {
+		return bad("output.compression is %q, it can be none, gzip or zstd", output.Compression)
+	}
 	if output.Formulas != "" && output.Formulas != "keep" && output.Formulas != "escape" {
 		return bad("output.formulas is %q, it can be keep or escape", output.Formulas)
 	}

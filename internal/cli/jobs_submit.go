@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,8 @@ Ctrl-C then leaves the job running, and says how to come back to it.`,
 	flags.StringVar(&r.Input.Format, "format", "", "csv, jsonl, parquet or xlsx; default: found out")
 	dialectFlags(flags, &r.Input)
 	flags.StringVar(&r.Input.Sheet, "sheet", "", "of a workbook; default: the first")
-	flags.StringVar(&r.Output.Format, "output-file-format", "", "default: the input's")
+	flags.StringVar(&r.Output.Format, "output-file-format", "", "csv, jsonl, parquet or xlsx; default: as --output is called, or else the input's")
+	flags.StringVar(&r.Output.Compression, "output-compression", "", "gzip or zstd, of csv and jsonl; default: as --output is called (.gz, .zst)")
 	flags.StringVar(&r.Output.Prefix, "prefix", "", "put before the predictions' names")
 	flags.BoolVar(&o.plain, "plain", false, "add no columns but the predictions: no _model, _version, _job, _scored_at")
 	flags.BoolVar(&o.escape, "escape-formulas", false, "put an apostrophe before texts that a spreadsheet would take for formulas")
@@ -86,6 +88,7 @@ func (o *jobsSubmitOptions) run(ctx context.Context, model string) error {
 		return err
 	}
 	o.request.Output.URI = o.outputURI
+	o.byName(&o.request.Output)
 	if o.plain {
 		o.request.Output.Add = []string{}
 	}
@@ -134,6 +137,25 @@ func dialectFlags(flags *pflag.FlagSet, input *modelmanager.JobInput) {
 	flags.StringVar(&input.Dates, "dates", "", "layout of dates, such as DD/MM/YYYY; default: found out")
 	flags.StringVar(&input.Timezone, "timezone", "", "of times that don't say theirs, such as Europe/London")
 	flags.StringSliceVar(&input.Null, "null", nil, "texts that stand for null; default: the empty cell")
+}
+
+// byName makes the output what its file is called, as far as flags don't say.
+func (o *jobsSubmitOptions) byName(output *modelmanager.JobOutput) {
+	name := strings.ToLower(o.output)
+	for ending, compression := range map[string]string{".gz": "gzip", ".zst": "zstd"} {
+		if rest, found := strings.CutSuffix(name, ending); found {
+			name, output.Compression = rest, cmp.Or(output.Compression, compression)
+		}
+	}
+	format := strings.TrimPrefix(filepath.Ext(name), ".")
+	switch format {
+	case "ndjson":
+		format = "jsonl"
+	case "csv", "jsonl", "parquet", "xlsx":
+	default:
+		return
+	}
+	output.Format = cmp.Or(output.Format, format)
 }
 
 // takeInput uploads the input, unless it is a URI.

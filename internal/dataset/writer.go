@@ -47,6 +47,7 @@ type Writer struct {
 	options WriterOptions
 	columns []outputColumn
 	format  formatWriter
+	members *members // nil: not compressed
 	rows    int64
 }
 
@@ -78,7 +79,8 @@ type pick struct {
 	fault    string // why it is rejected
 }
 
-// CheckOutput checks that the columns that a job adds have names of their own.
+// CheckOutput checks that an output can be written: that its columns have names
+// of their own, and that its format, if it is given, goes with its compression.
 // Columns are the input's.
 func CheckOutput(columns []string, predictions *Schema, output modelmanager.JobOutput) error {
 	for _, add := range output.Add {
@@ -93,6 +95,9 @@ func CheckOutput(columns []string, predictions *Schema, output modelmanager.JobO
 		return modelmanager.Errorf(modelmanager.CodeInvalidInput, "output.rejected: %q is neither separate nor inline", output.Rejected)
 	}
 	if err := checkFormulas(output.Formulas); err != nil {
+		return err
+	}
+	if err := checkCompression(output.Format, output.Compression); err != nil {
 		return err
 	}
 	taken := make(map[string]bool, len(columns))
@@ -165,8 +170,14 @@ func NewWriter(w io.Writer, opts WriterOptions) (*Writer, error) {
 	if err := CheckOutput(opts.Header.Columns, opts.Predictions, opts.Output); err != nil {
 		return nil, err
 	}
+	if err := checkCompression(opts.Format, opts.Output.Compression); err != nil {
+		return nil, err
+	}
 	flat := opts.Format == formatCSV || opts.Format == formatXLSX
 	writer := &Writer{options: opts, columns: outputColumns(opts.Predictions, opts.Output, flat)}
+	if writer.members = newMembers(w, opts.Output.Compression); writer.members != nil {
+		w = writer.members
+	}
 	var err error
 	switch opts.Format {
 	case formatCSV:
@@ -183,7 +194,7 @@ func NewWriter(w io.Writer, opts WriterOptions) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return writer, nil
+	return writer, writer.members.end() // behind the header
 }
 
 // Write writes a batch. Predictions have a row per row of batch.Record; refused
@@ -246,7 +257,12 @@ func rejectedText(r Rejected) string {
 func (w *Writer) Rows() int64 { return w.rows }
 
 // Close completes the file. It doesn't close what NewWriter was given.
-func (w *Writer) Close() error { return w.format.close() }
+func (w *Writer) Close() error {
+	if err := w.format.close(); err != nil {
+		return err
+	}
+	return w.members.close()
+}
 
 // added returns the value of a column that the job adds.
 func (w *Writer) added(name string) value {

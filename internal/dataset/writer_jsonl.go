@@ -35,9 +35,6 @@ func newJSONLWriter(out io.Writer, w *Writer) (*jsonlWriter, error) {
 			j.out, j.encoder = encoder, encoder
 		}
 		j.newline = w.options.Header.newline
-		if w.options.WriteHeader && w.options.Header.bom {
-			j.buf = append(j.buf, bom...)
-		}
 	}
 	for _, column := range w.columns {
 		name := appendString(nil, column.name)

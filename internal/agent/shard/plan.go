@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -117,7 +118,9 @@ func checkHeader(ctx context.Context, src dataset.Source, input modelmanager.Job
 		return err
 	}
 	defer r.Close()
-	return dataset.CheckOutput(r.Header().Columns, predictions, options.Output)
+	output := options.Output
+	output.Format = cmp.Or(output.Format, input.Format)
+	return dataset.CheckOutput(r.Header().Columns, predictions, output)
 }
 
 func digest(ctx context.Context, src dataset.Source) (string, error) {
