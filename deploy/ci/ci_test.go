@@ -4,6 +4,8 @@ package ci
 
 import (
 	"bufio"
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -160,19 +162,86 @@ func (w *world) versions(model string) string {
 // run it would be put into the shell's text.
 var expression = regexp.MustCompile(`\$\{\{ *([^}]*?) *\}\}`)
 
-func TestGitHubWorkflow(t *testing.T) {
-	w := newWorld(t)
-	var workflow struct {
-		Jobs map[string]struct {
-			Steps []struct {
-				Name string
-				If   string
-				Env  map[string]string
-				Run  string
-				With map[string]any
+// workflow is what a workflow of GitHub's says.
+type workflow struct {
+	Defaults struct{ Run struct{ Shell string } }
+	Jobs     map[string]struct {
+		Steps []struct {
+			Name  string
+			If    string
+			Env   map[string]string
+			Shell string
+			Run   string
+			With  map[string]any
+		}
+	}
+}
+
+// shell is how GitHub runs a step: pipefail is on only where bash is named.
+func (w workflow) shell(t *testing.T, step string) []string {
+	t.Helper()
+	switch shell := cmp.Or(step, w.Defaults.Run.Shell); shell {
+	case "":
+		return []string{"bash", "-e", "-c"}
+	case "bash":
+		return []string{"bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"}
+	default:
+		t.Fatalf("an unknown shell %q", shell)
+		return nil
+	}
+}
+
+// TestFailuresAreNotLost runs the lines of the workflows that call mm with one
+// that fails: so must each.
+func TestFailuresAreNotLost(t *testing.T) {
+	w := &world{t: t, dir: t.TempDir()}
+	w.fakes = filepath.Join(w.dir, "fakes")
+	w.write(filepath.Join(w.fakes, "mm"), "#!/bin/sh\necho \"mm $1 fails\"\nexit 4\n", 0o755)
+	w.write(filepath.Join(w.fakes, "git"), "#!/bin/sh\n", 0o755)
+	path := w.fakes + string(filepath.ListSeparator) + os.Getenv("PATH")
+	env := map[string]string{"PATH": path, "GITHUB_STEP_SUMMARY": filepath.Join(w.dir, "summary")}
+	tried := map[string]bool{}
+	check := func(name string, shell []string, script string) {
+		t.Helper()
+		output, err := w.try(w.dir, env, shell[0], append(shell[1:], script)...)
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 4 {
+			t.Errorf("%s: mm exits with 4, the step with: %v\n%s", name, err, output)
+		}
+		for _, command := range []string{"mm validate", "mm publish"} {
+			if strings.Contains(output, command+" fails") {
+				tried[name[:6]+" "+command] = true
 			}
 		}
 	}
+	var github workflow
+	read(t, "github/models.yml", &github)
+	for job, steps := range github.Jobs {
+		for _, step := range steps.Steps {
+			if strings.Contains(step.Run, "mm validate") || strings.Contains(step.Run, "mm publish") {
+				check("GitHub, "+job+": "+step.Name, github.shell(t, step.Shell), step.Run)
+			}
+		}
+	}
+	var gitlab map[string]struct{ Script []string }
+	read(t, "gitlab/models.yml", &gitlab)
+	for job, steps := range gitlab {
+		if len(steps.Script) == 0 {
+			continue
+		}
+		// Where an image has no bash, GitLab's runner takes sh.
+		for _, shell := range [][]string{{"bash", "-eo", "pipefail", "-c"}, {"sh", "-e", "-c"}} {
+			check("GitLab, "+job+" in "+shell[0], shell, strings.Join(steps.Script, "\n"))
+		}
+	}
+	if len(tried) != 4 {
+		t.Errorf("only these were tried: %v", tried)
+	}
+}
+
+func TestGitHubWorkflow(t *testing.T) {
+	w := newWorld(t)
+	var workflow workflow
 	read(t, "github/models.yml", &workflow)
 	job := func(name string, values map[string]string) (string, error) {
 		t.Helper()
@@ -198,7 +267,8 @@ func TestGitHubWorkflow(t *testing.T) {
 					return known
 				})
 			}
-			output, err := w.try(w.repo, env, "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.Run)
+			shell := workflow.shell(t, step.Shell)
+			output, err := w.try(w.repo, env, shell[0], append(shell[1:], step.Run)...)
 			all.WriteString(output)
 			if err != nil && failed == nil {
 				failed = err
