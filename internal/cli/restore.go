@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,10 @@ type restoreOptions struct {
 	git       string
 	revision  string
 	noTraffic bool
+
+	unpublished bool
+	repository  string
+	insecure    []string
 }
 
 func newRestore(g *global) *cobra.Command {
@@ -35,10 +40,15 @@ taken from --archives, the artifacts folder of the lost server's storage (or its
 whole data folder), or else made again of the commits they came from, out of the
 git repository --git.
 
-Without an exported state, the history of --git is published, commit by commit:
-the versions get the numbers that they had if each commit was published. No
-version takes traffic then: mm models promote gives it. Nothing goes live by accident.
+Without an exported state, git and what the versions run are enough. Where they are
+images, each tag in the registry is a version, with its number and digest, and the
+commit that the tag names has its model.yaml. Where they are archives of folders, the
+history of --git is published, commit by commit: the versions get the numbers that
+they had if each commit was published, and a model's versions after a commit that
+can't be published now are left out, rather than numbered wrongly (--unpublished).
+No version takes traffic then: mm models promote gives it. Nothing goes live by accident.
 
+Each version that isn't restored is named, and the exit code says that there is one.
 It can be killed and run again.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -55,6 +65,9 @@ It can be killed and run again.`,
 	flags.StringVar(&o.archives, "archives", "", "a folder with the archives of the lost server")
 	flags.StringVar(&o.git, "git", "", "a clone of the git repository that the versions came from")
 	flags.StringVar(&o.revision, "revision", "HEAD", "without a state: the branch whose history is published")
+	flags.BoolVar(&o.unpublished, "unpublished", false, "without a state: what can't be published now couldn't be then either, and had no number")
+	flags.StringVar(&o.repository, "repository", "", "prefix of the repositories that images were pushed to; default: the server's")
+	flags.StringSliceVar(&o.insecure, "insecure-registry", nil, "host:port of registries without TLS, beside those on this machine")
 	flags.BoolVar(&o.noTraffic, "no-traffic", false, "restore versions only: nothing goes live")
 	return command
 }
@@ -79,26 +92,35 @@ func (o *restoreOptions) run(ctx context.Context, file string) error {
 			return err
 		}
 	}
+	return o.told(func(told func(pipeline.Restored)) error { return restorer.Restore(ctx, state, told) })
+}
+
+// told runs a restoration and says what became of each model.
+func (o *restoreOptions) told(restore func(told func(pipeline.Restored)) error) error {
 	results := []pipeline.Restored{}
 	failed := 0
-	err = restorer.Restore(ctx, state, func(restored pipeline.Restored) {
+	err := restore(func(restored pipeline.Restored) {
 		results = append(results, restored)
 		if restored.Err != nil {
 			failed++
 			PrintError(o.Err, restored.Err)
-		} else if o.output == "table" {
-			versions := "versions"
+		}
+		if o.output == "table" && (restored.Err == nil || restored.Versions > 0) {
+			mark, versions := "✓", "versions"
+			if restored.Err != nil {
+				mark = "✗"
+			}
 			if restored.Versions == 1 {
 				versions = "version"
 			}
-			fmt.Fprintf(o.Out, "✓ %s: %d %s\n", restored.Model, restored.Versions, versions)
+			fmt.Fprintf(o.Out, "%s %s: %d %s\n", mark, restored.Model, restored.Versions, versions)
 		}
 	})
 	if o.output == "json" {
 		return errors.Join(o.show(results, nil), err)
 	}
 	if failed > 0 {
-		fmt.Fprintf(o.Err, "mm: %d of %d models are not restored\n", failed, len(results))
+		fmt.Fprintf(o.Err, "mm: %d of %d models are not restored as they were\n", failed, len(results))
 		return errors.Join(errReported, err)
 	}
 	return err
@@ -121,7 +143,7 @@ func (o *restoreOptions) state(file string) (*pipeline.State, error) {
 	return pipeline.ReadState(input)
 }
 
-// runHistory publishes a repository's history, without traffic.
+// runHistory restores what git and the registry of images know, without traffic.
 func (o *restoreOptions) runHistory(ctx context.Context) error {
 	repo, err := repository.Open(ctx, o.git)
 	if err != nil {
@@ -131,15 +153,27 @@ func (o *restoreOptions) runHistory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publish := &publishOptions{global: o.global}
+	publish := &publishOptions{global: o.global, repository: o.repository, insecure: o.insecure}
 	images, err := publish.images(ctx, api)
 	if err != nil {
 		return err
 	}
-	publisher := &pipeline.Publisher{
-		Server: api, Validator: &pipeline.Validator{Environments: environments()}, Images: images, Progress: o.progress,
+	if images != nil {
+		restorer := &pipeline.ImageRestorer{Server: api, Images: images, Repository: repo, Revision: o.revision, Progress: o.progress}
+		return o.told(func(told func(pipeline.Restored)) error { return restorer.Restore(ctx, told) })
 	}
-	outcomes, err := publisher.History(ctx, repo, o.revision, func(outcome pipeline.Outcome) {
+	var mu sync.Mutex // two models are dealt with at a time
+	publisher := &pipeline.Publisher{
+		Server: api, Validator: &pipeline.Validator{Environments: environments()},
+		Progress: func(model, text string) {
+			mu.Lock()
+			defer mu.Unlock()
+			o.progress(model, text)
+		},
+	}
+	outcomes, err := publisher.History(ctx, repo, o.revision, o.unpublished, func(outcome pipeline.Outcome) {
+		mu.Lock()
+		defer mu.Unlock()
 		if outcome.Err != nil {
 			fmt.Fprintf(o.Err, "%s, at commit %.12s:\n", outcome.Folder, outcome.Commit)
 			PrintError(o.Err, outcome.Err)
@@ -150,5 +184,21 @@ func (o *restoreOptions) runHistory(ctx context.Context) error {
 	if o.output == "json" {
 		err = errors.Join(err, o.show(outcomes, nil))
 	}
-	return err
+	return errors.Join(err, o.missing(outcomes))
+}
+
+// missing is the error of the commits that aren't restored, if there are any. A
+// model.yaml that can't be read, or what --unpublished excuses, never was a version.
+func (o *restoreOptions) missing(outcomes []pipeline.Outcome) error {
+	var missing []error
+	for _, outcome := range outcomes {
+		if outcome.Err != nil && !outcome.Unpublished {
+			missing = append(missing, outcome.Err)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	fmt.Fprintf(o.Err, "mm: %d versions are not restored\n", len(missing))
+	return errors.Join(errReported, errors.Join(missing...))
 }

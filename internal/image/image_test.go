@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -178,7 +179,8 @@ func TestATagNeverChanges(t *testing.T) {
 	repository := w.host + "/models/iris"
 	one := push(t, t.Context(), r, assembleFolder(t, base, folder(t, map[string]string{"a": "1"})), repository)
 	two := push(t, t.Context(), r, assembleFolder(t, base, folder(t, map[string]string{"a": "2"})), repository)
-	first := Provenance{Model: "iris", Version: 7, Source: modelmanager.Source{Repository: "https://git.example.org/m", Commit: "abc"}, Created: "2026-01-02T03:04:05Z"}
+	first := Provenance{Model: "iris", Version: 7, Digest: "sha256:7",
+		Source: modelmanager.Source{Repository: "https://git.example.org/m", Commit: "abc", Path: "models/iris"}, Created: "2026-01-02T03:04:05Z"}
 	if err := r.Tag(t.Context(), one, first); err != nil {
 		t.Fatal(err)
 	}
@@ -202,9 +204,45 @@ func TestATagNeverChanges(t *testing.T) {
 	want := map[string]string{
 		title: "iris", "org.opencontainers.image.version": "7", "org.opencontainers.image.created": "2026-01-02T03:04:05Z",
 		"org.opencontainers.image.source": "https://git.example.org/m", "org.opencontainers.image.revision": "abc",
+		annotationPath: "models/iris", annotationDigest: "sha256:7",
 	}
 	if diff := cmp.Diff(want, index.Annotations); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTagged(t *testing.T) {
+	w, r := newWorld(t), client()
+	repository := w.host + "/models/iris"
+	if tagged, err := r.Tagged(t.Context(), repository); err != nil || len(tagged) > 0 {
+		t.Errorf("without a repository: %v, %v", tagged, err)
+	}
+	base := findBase(t, r, w.base(t, "base/python", minimal))
+	var want []Tagged
+	for _, number := range []int{2, 11} {
+		reference := push(t, t.Context(), r, assembleFolder(t, base, folder(t, map[string]string{"a": strconv.Itoa(number)})), repository)
+		p := Provenance{Model: "iris", Version: number, Digest: "sha256:v", Created: "2026-01-02T03:04:05Z",
+			Source: modelmanager.Source{Repository: "https://git.example.org/m", Commit: "abc", Path: "models/iris"}}
+		if err := r.Tag(t.Context(), reference, p); err != nil {
+			t.Fatal(err)
+		}
+		_, digest, _ := strings.Cut(reference, "@")
+		want = append(want, Tagged{Provenance: p, Reference: reference, ImageDigest: digest})
+	}
+	if _, err := r.PushAs(t.Context(), assembleFolder(t, base, folder(t, map[string]string{"a": "latest"})), repository+":latest"); err != nil {
+		t.Fatal(err)
+	}
+	tagged, err := r.Tagged(t.Context(), repository)
+	if diff := cmp.Diff(want, tagged); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	// Somebody's own tag keeps no version from being found.
+	if _, err := r.PushAs(t.Context(), assembleFolder(t, base, folder(t, map[string]string{"a": "own"})), repository+":3"); err != nil {
+		t.Fatal(err)
+	}
+	tagged, err = r.Tagged(t.Context(), repository)
+	if modelmanager.CodeOf(err) != modelmanager.CodeConflict || !strings.Contains(err.Error(), "iris:3") || len(tagged) != 2 {
+		t.Errorf("with somebody's tag: %v, %v", tagged, err)
 	}
 }
 

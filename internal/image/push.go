@@ -59,9 +59,20 @@ func (r *Registry) Copy(ctx context.Context, base *Base, repository string, prog
 type Provenance struct {
 	Model   string
 	Version int
+	Digest  string // of the version: its content's identity; "": not said
 	Source  modelmanager.Source
 	Created string // RFC 3339; "": the epoch
 }
+
+// The annotations of a tag's index: OCI's own, and two that it has no words for.
+const (
+	annotationVersion  = "org.opencontainers.image.version"
+	annotationCreated  = "org.opencontainers.image.created"
+	annotationSource   = "org.opencontainers.image.source"
+	annotationRevision = "org.opencontainers.image.revision"
+	annotationPath     = "dev.modelmanager.source.path"
+	annotationDigest   = "dev.modelmanager.version.digest"
+)
 
 // Tag gives an image, which is named by digest, its version's tag. The tag names
 // an index whose only entry is the image, and which says where it comes from. A
@@ -136,14 +147,13 @@ func (r *Registry) provenance(ctx context.Context, ref name.Digest, p Provenance
 	if created == "" {
 		created = "1970-01-01T00:00:00Z"
 	}
-	annotations := map[string]string{
-		title: p.Model, "org.opencontainers.image.version": strconv.Itoa(p.Version), "org.opencontainers.image.created": created,
-	}
-	if p.Source.Repository != "" {
-		annotations["org.opencontainers.image.source"] = p.Source.Repository
-	}
-	if p.Source.Commit != "" {
-		annotations["org.opencontainers.image.revision"] = p.Source.Commit
+	annotations := map[string]string{title: p.Model, annotationVersion: strconv.Itoa(p.Version), annotationCreated: created}
+	for key, value := range map[string]string{
+		annotationSource: p.Source.Repository, annotationRevision: p.Source.Commit, annotationPath: p.Source.Path, annotationDigest: p.Digest,
+	} {
+		if value != "" {
+			annotations[key] = value
+		}
 	}
 	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
 		Add:        img,

@@ -167,7 +167,7 @@ func (i *Images) assemble(ctx context.Context, p *Prepared, options Options) (*i
 // tag names a published version's image.
 func (i *Images) tag(ctx context.Context, reference string, result modelmanager.PublishResult, publication Publication) error {
 	return i.registry.Tag(ctx, reference, image.Provenance{
-		Model: result.Model, Version: result.Version, Source: publication.Source, Created: publication.Committed,
+		Model: result.Model, Version: result.Version, Digest: result.Digest, Source: publication.Source, Created: publication.Committed,
 	})
 }
 

@@ -26,6 +26,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/registry"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -59,7 +60,10 @@ func (s *imageServer) Publish(_ context.Context, model string, request modelmana
 		at = len(s.requests)
 		s.requests = append(s.requests, request)
 	}
-	return modelmanager.PublishResult{VersionInfo: modelmanager.VersionInfo{Model: model, Version: at + 1}}, nil
+	_, digest, _ := strings.Cut(request.Artifact.Image, "@")
+	return modelmanager.PublishResult{VersionInfo: modelmanager.VersionInfo{
+		Model: model, Version: at + 1, Digest: registry.Digest(string(request.Spec), digest),
+	}}, nil
 }
 
 // base pushes a base image with files in it, and names it for a language.

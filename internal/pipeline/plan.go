@@ -80,8 +80,8 @@ type Publisher struct {
 	// careful leaves models alone whose content is published: it isn't known what
 	// was dealt with before, and somebody may have rolled one back since.
 	careful bool
-	// hold leaves traffic alone: versions are published, no more.
-	hold bool
+	// replay publishes a history again, which leaves traffic alone; nil: it doesn't.
+	replay *replay
 }
 
 // Close removes what a plan has laid out.

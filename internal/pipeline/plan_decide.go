@@ -71,11 +71,8 @@ func (p *Publisher) decideNow(ctx context.Context, plan *Plan, step *PlanStep) (
 	if f.same != nil {
 		step.Version = f.same.Version
 	}
-	if p.hold {
-		step.Action = ActNothing
-		if f.same == nil && step.Kind != Removed {
-			step.Action = ActPublish
-		}
+	if p.replay != nil {
+		p.replay.decide(step, f)
 		return f, nil
 	}
 	past, err := p.compare(ctx, plan, f)

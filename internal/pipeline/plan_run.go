@@ -20,6 +20,8 @@ type Outcome struct {
 	Traffic *modelmanager.Traffic `json:"traffic,omitempty"` // after it
 	Problem string                `json:"problem,omitempty"` // "": it was done
 	Commit  string                `json:"commit,omitempty"`  // that was published
+	// Unpublished: of a history that is published again, what had no version then either.
+	Unpublished bool `json:"unpublished,omitempty"`
 
 	Err error `json:"-"`
 }
@@ -100,6 +102,10 @@ func (r *planRun) all(ctx context.Context, steps []PlanStep) (failed int) {
 			if ctx.Err() != nil {
 				return nil // it isn't known how far it came; the next run sees
 			}
+			if r.replay != nil {
+				outcome.Commit = r.plan.Commit
+				r.replay.done(&outcome)
+			}
 			r.add(outcome)
 			if outcome.Err != nil {
 				mu.Lock()
@@ -158,7 +164,7 @@ func (r *planRun) act(ctx context.Context, outcome *Outcome, f facts) error {
 	default:
 		return nil
 	}
-	if r.hold {
+	if r.replay != nil {
 		return nil
 	}
 	seen := f.seen()

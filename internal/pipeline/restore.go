@@ -17,7 +17,6 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/archive"
 	"modelmanager.dev/internal/repository"
-	"modelmanager.dev/internal/spec"
 )
 
 // State is what a server has published, but for the artifacts themselves:
@@ -131,20 +130,25 @@ type Restored struct {
 	Versions int    `json:"versions"` // that are there now
 	Problem  string `json:"problem,omitempty"`
 
-	Err error `json:"-"`
+	Err error `json:"-"` // names each version that isn't restored
+}
+
+func (r *Restored) failed(err error) {
+	if err != nil {
+		r.Err = errors.Join(r.Err, err)
+		r.Problem = r.Err.Error()
+	}
 }
 
 // Restore restores every model of a state. One that fails doesn't keep the others.
 func (r *Restorer) Restore(ctx context.Context, state *State, told func(Restored)) error {
 	var failed []error
 	for _, model := range state.Models {
-		restored := Restored{Model: model.Model}
-		restored.Versions, restored.Err = r.model(ctx, model)
+		restored := r.model(ctx, model)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if restored.Err != nil {
-			restored.Problem = restored.Err.Error()
 			failed = append(failed, restored.Err)
 		}
 		told(restored)
@@ -158,16 +162,22 @@ func (r *Restorer) say(model, format string, args ...any) {
 	}
 }
 
-// model restores one model: its versions first, so that its traffic can name them.
-func (r *Restorer) model(ctx context.Context, state ModelState) (versions int, err error) {
+// model restores one model: its versions first, so that its traffic can name
+// them. Without all of them it gets no traffic: it would answer otherwise than it did.
+func (r *Restorer) model(ctx context.Context, state ModelState) Restored {
+	restored := Restored{Model: state.Model}
 	for _, version := range state.Versions {
 		if err := r.version(ctx, version); err != nil {
-			return versions, fmt.Errorf("restoring version %d of %s: %w", version.Version, state.Model, err)
+			restored.failed(fmt.Errorf("restoring version %d of %s: %w", version.Version, state.Model, err))
+			continue
 		}
-		versions++
+		restored.Versions++
 	}
+	if restored.Err != nil || r.NoTraffic || restored.Versions == 0 {
+		return restored
+	}
+	var err error
 	switch {
-	case r.NoTraffic || versions == 0:
 	case state.Retired != nil:
 		err = r.Server.Retire(ctx, state.Model, cmp.Or(state.Retired.Reason, "restored as it was: retired"))
 	case len(state.Traffic.Versions) > 0:
@@ -175,9 +185,9 @@ func (r *Restorer) model(ctx context.Context, state ModelState) (versions int, e
 		_, err = r.Server.SetTraffic(ctx, state.Model, traffic)
 	}
 	if err != nil {
-		err = fmt.Errorf("restoring the traffic of %s: %w", state.Model, err)
+		restored.failed(fmt.Errorf("restoring the traffic of %s: %w", state.Model, err))
 	}
-	return versions, err
+	return restored
 }
 
 func (r *Restorer) version(ctx context.Context, version modelmanager.VersionInfo) error {
@@ -247,39 +257,11 @@ func (r *Restorer) upload(ctx context.Context, version modelmanager.VersionInfo,
 
 // rebuild makes a version's archive of its commit.
 func (r *Restorer) rebuild(ctx context.Context, version modelmanager.VersionInfo) (_ string, err error) {
-	commit, err := r.Repository.Resolve(ctx, version.Source.Commit)
+	folder, _, remove, err := committed(ctx, r.Repository, version.Source, version.Model, r.Scratch)
 	if err != nil {
 		return "", err
 	}
-	objects, err := r.Repository.Objects(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer objects.Close()
-	span := newSpan(r.Repository, commit, commit)
-	index, err := openIndex(ctx, span, objects, commit.Tree)
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp(r.Scratch, "restore-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Mkdir(filepath.Join(dir, ".git"), 0o755); err != nil {
-		return "", err
-	}
-	at := version.Source.Path
-	if _, found := index.at(at); !found {
-		return "", modelmanager.Errorf(modelmanager.CodeNotFound, "commit %.12s has no model in %q", commit.ID, at)
-	}
-	if _, err := r.Repository.CheckOut(ctx, commit.Tree, index.parts(at), dir); err != nil {
-		return "", err
-	}
-	folder, err := spec.LoadFolder(filepath.Join(dir, filepath.FromSlash(at)))
-	if err != nil {
-		return "", err
-	}
+	defer remove()
 	prepared, err := Prepare(ctx, folder, Options{Scratch: r.Scratch, Progress: func(text string) { r.say(version.Model, "%s", text) }})
 	if err != nil {
 		return "", err

@@ -185,8 +185,8 @@ func (i *installation) goesBack(t *testing.T) {
 	}
 }
 
-// rebuilt loses a model's objects, and restores them of an export and the
-// images that are in the registry.
+// rebuilt loses a model's objects, and restores them: the versions of git and the
+// images that are in the registry, the traffic of an export.
 func (i *installation) rebuilt(t *testing.T, w *workspace) {
 	t.Helper()
 	state, code := w.mm(t, "export")
@@ -199,6 +199,15 @@ func (i *installation) rebuilt(t *testing.T, w *workspace) {
 	}
 	before := i.versionsOf(t, merged)
 	i.lose(t, merged)
+	if _, code := w.mm(t, "restore", "--git", w.dir, "--insecure-registry", i.Registry); code != 0 {
+		t.Fatalf("mm restore --git ended with %d", code)
+	}
+	if after := i.versionsOf(t, merged); !slices.Equal(before, after) {
+		t.Errorf("the versions were %v, and are %v", before, after)
+	}
+	if info, err := i.api.Model(t.Context(), merged); err != nil || info.Traffic.Largest() != 0 {
+		t.Errorf("without an export, version %d is live, %v", info.Traffic.Largest(), err)
+	}
 	if _, code := w.mm(t, "restore", path); code != 0 {
 		t.Fatalf("mm restore ended with %d", code)
 	}
