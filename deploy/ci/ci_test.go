@@ -199,7 +199,7 @@ func TestFailuresAreNotLost(t *testing.T) {
 	w.write(filepath.Join(w.fakes, "mm"), "#!/bin/sh\necho \"mm $1 fails\"\nexit 4\n", 0o755)
 	w.write(filepath.Join(w.fakes, "git"), "#!/bin/sh\n", 0o755)
 	path := w.fakes + string(filepath.ListSeparator) + os.Getenv("PATH")
-	env := map[string]string{"PATH": path, "GITHUB_STEP_SUMMARY": filepath.Join(w.dir, "summary")}
+	env := map[string]string{"PATH": path, "GITHUB_STEP_SUMMARY": filepath.Join(w.dir, "summary"), "MM_SERVER": "http://models.example.org"}
 	tried := map[string]bool{}
 	check := func(name string, shell []string, script string) {
 		t.Helper()
@@ -304,6 +304,14 @@ func TestGitHubWorkflow(t *testing.T) {
 		t.Errorf("the report: %s", summary)
 	}
 
+	// A server that can't be asked, or isn't named: nobody knows what breaks.
+	for _, server := range []string{"http://127.0.0.1:1", ""} {
+		values["inputs.server"] = server
+		if output, err := job("validate", values); err == nil {
+			t.Errorf("it passes without the server %q:\n%s", server, output)
+		}
+	}
+	values["inputs.server"] = w.server
 	values["github.event.before"], values["github.sha"] = base, good
 	if output, err := job("publish", values); err != nil {
 		t.Fatalf("%v\n%s", err, output)
@@ -363,6 +371,13 @@ func TestGitLabPipeline(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(w.repo, "models.xml")); err != nil {
 		t.Error(err)
 	}
+	for _, server := range []string{"http://127.0.0.1:1", ""} {
+		env["MM_SERVER"] = server
+		if output, err := job("models-validate"); err == nil {
+			t.Errorf("it passes without the server %q:\n%s", server, output)
+		}
+	}
+	env["MM_SERVER"] = w.server
 	if output, err := job("models-publish"); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}

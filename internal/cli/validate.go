@@ -26,8 +26,7 @@ type validateOptions struct {
 	formats  []string
 	breaking []string
 	timeout  time.Duration
-
-	mayLack bool // nobody named the server on the command line
+	offline  bool
 }
 
 func newValidate(g *global) *cobra.Command {
@@ -39,7 +38,8 @@ func newValidate(g *global) *cobra.Command {
 model.yaml, look at their files, fetch and build what they name, make their
 environment, start them, and run their examples together, one by one and in
 reverse order. With a server (--against, --server or $MM_SERVER), compare them
-with the live versions: what breaks callers, and how predictions move.
+with the live versions: what breaks callers, and how predictions move. A server
+that can't be asked is an error; --offline compares with none.
 
 --since REF takes the models that have changed since this branch left REF, those
 of a changed template or shared folder included, uncommitted changes too.
@@ -50,10 +50,13 @@ Formats: text, json, junit, github (annotations), markdown (a comment for a pull
 request); several at once, each with a file of its own if it names one:
 --format github --format junit=report.xml --format markdown=report.md`,
 		RunE: func(command *cobra.Command, args []string) error {
-			if len(o.against) == 0 && command.Flags().Changed("server") {
+			named := command.Flags().Changed("server")
+			switch {
+			case o.offline && (named || len(o.against) > 0):
+				return usageError{errors.New("--offline compares with no server; leave out --against and --server")}
+			case o.offline || len(o.against) > 0:
+			case named || os.Getenv("MM_SERVER") != "":
 				o.against = []string{o.server}
-			} else if address := os.Getenv("MM_SERVER"); len(o.against) == 0 && address != "" {
-				o.against, o.mayLack = []string{address}, true
 			}
 			return o.run(command.Context(), args)
 		},
@@ -61,6 +64,7 @@ request); several at once, each with a file of its own if it names one:
 	flags := command.Flags()
 	flags.StringVar(&o.since, "since", "", "a git revision: validate the models that have changed since, below the folders if any are named")
 	flags.StringArrayVar(&o.against, "against", nil, "SERVER whose live versions to compare with; may be given several times; default: --server or $MM_SERVER, if one is given")
+	flags.BoolVar(&o.offline, "offline", false, "compare with no server, whatever $MM_SERVER says: what breaks callers isn't noticed")
 	flags.StringVar(&o.sample, "sample", "", "FILE with rows to compare predictions on; default: sample.csv, sample.parquet or sample.jsonl in the model's folder")
 	flags.StringArrayVar(&o.formats, "format", nil, "text (default), json, junit, github or markdown; NAME=FILE writes to a file")
 	flags.StringSliceVar(&o.breaking, "allow-breaking", nil, "only warn of breaking changes: of all models, or of those named (--allow-breaking=MODEL,…)")
@@ -129,7 +133,7 @@ func (o *validateOptions) reviewer() (*pipeline.Reviewer, error) {
 	options.Images = true
 	reviewer := &pipeline.Reviewer{
 		Validator: &pipeline.Validator{Environments: environments()},
-		Sample:    o.sample, Timeout: o.timeout, Options: options, ServersMayLack: o.mayLack,
+		Sample:    o.sample, Timeout: o.timeout, Options: options,
 		AllowBreaking: func(model string) bool {
 			return slices.Contains(o.breaking, "*") || slices.Contains(o.breaking, model)
 		},

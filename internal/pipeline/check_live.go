@@ -46,7 +46,7 @@ func compareLive(ctx context.Context, server LiveServer, folder *spec.Folder, op
 	case modelmanager.CodeNotFound, modelmanager.CodeRetired: // publishing brings a retired model back, without traffic
 		return c, nil
 	default:
-		return c.unknown(folder, err, options)
+		return c.unknown(folder, err)
 	}
 	c.Version = info.Traffic.Now().Largest()
 	newest := c.Version
@@ -58,7 +58,7 @@ func compareLive(ctx context.Context, server LiveServer, folder *spec.Folder, op
 	}
 	version, err := server.Version(ctx, name, newest)
 	if err != nil {
-		return c.unknown(folder, err, options)
+		return c.unknown(folder, err)
 	}
 	var findings []Finding
 	if from := version.Source.Repository; from != "" && !registry.SameRepository(from, options.Repository) {
@@ -71,7 +71,7 @@ func compareLive(ctx context.Context, server LiveServer, folder *spec.Folder, op
 		return c, findings
 	}
 	if c.live, err = spec.FromCanonical(string(version.Spec)); err != nil {
-		return c.unknown(folder, err, options)
+		return c.unknown(folder, err)
 	}
 	c.Changes = spec.Diff(c.live, folder.Spec)
 	for _, change := range c.Changes {
@@ -86,8 +86,6 @@ func compareLive(ctx context.Context, server LiveServer, folder *spec.Folder, op
 type LiveOptions struct {
 	Repository    string // where the model comes from, "" for nowhere
 	AllowBreaking bool   // breaking changes are only warned of
-	// MayLack makes a server that can't be asked a warning: nobody named it.
-	MayLack bool
 }
 
 func breaking(change spec.Change, folder *spec.Folder, version int, options LiveOptions) Finding {
@@ -105,14 +103,12 @@ func breaking(change spec.Change, folder *spec.Folder, version int, options Live
 	return f
 }
 
-// unknown is the comparison with a server that can't be asked.
-func (c Comparison) unknown(folder *spec.Folder, err error, options LiveOptions) (Comparison, []Finding) {
+// unknown is the comparison with a server that can't be asked: the model isn't
+// fit to be published, since it may break callers.
+func (c Comparison) unknown(folder *spec.Folder, err error) (Comparison, []Finding) {
 	c.Problem = strings.TrimSpace(err.Error())
 	f := found(SeverityError, FoundIncomparable, spec.Problem{File: folder.Place("").File})
-	if options.MayLack {
-		f.Severity = SeverityWarning
-	}
 	f.Message = fmt.Sprintf("not compared with what is live on %s: %s", c.Server, c.Problem)
-	f.Suggestion = "whether callers will notice isn't known; name the server with --against, or leave it out to check without one"
+	f.Suggestion = "whether callers will notice isn't known; try again when the server answers, name another with --against, or say --offline to check without one"
 	return c, []Finding{f}
 }

@@ -47,8 +47,6 @@ type Reviewer struct {
 
 	// AllowBreaking tells for which models breaking changes are allowed; nil: none.
 	AllowBreaking func(model string) bool
-	// ServersMayLack makes a server that can't be asked a warning.
-	ServersMayLack bool
 
 	Timeout  time.Duration // of one model; default 10 minutes
 	Parallel int           // models at a time; default 2
@@ -173,7 +171,7 @@ func (r *Reviewer) compare(ctx context.Context, folder *spec.Folder, report *Rep
 		return nil
 	}
 	options := LiveOptions{
-		Repository: r.Remote, MayLack: r.ServersMayLack,
+		Repository:    r.Remote,
 		AllowBreaking: r.AllowBreaking != nil && r.AllowBreaking(folder.Spec.Name),
 	}
 	report.Live = make([]Comparison, len(r.Servers))
