@@ -22,6 +22,7 @@ type publishOptions struct {
 
 	approvedBy string
 
+	breaking   []string
 	repository string
 	bases      []string
 	insecure   []string
@@ -36,7 +37,9 @@ func newPublish(g *global) *cobra.Command {
 		Short: "Validate, build and publish model folders, and roll them out",
 		Long: `Validate, build and publish model folders (default: the one you are in), and
 roll them out as their model.yaml says. The same content again is the same
-version. One folder that fails doesn't keep the others from being published.
+version. One folder that fails doesn't keep the others from being published. What
+breaks callers of the live version is refused, unless --allow-breaking or, with
+--since, a line "Allow-Breaking: MODEL" in a commit's message allows it.
 
 With --since REV it publishes the models of this git repository that changed since
 that revision, also by a template or shared folder, and retires those whose folder
@@ -71,6 +74,8 @@ the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 	flags.StringVar(&o.reason, "reason", "", "why, for the history")
 	flags.StringVar(&o.approvedBy, "approved-by", "", "who approved it; with --since, default: the trailers Approved-by and Reviewed-by of the commit")
 	flags.BoolVar(&o.hold, "hold", false, "publish only: leave the traffic as it is")
+	flags.StringSliceVar(&o.breaking, "allow-breaking", nil, "publish what breaks callers of the live version: all models, or those named (--allow-breaking=MODEL,…)")
+	flags.Lookup("allow-breaking").NoOptDefVal = "*"
 	flags.StringVar(&o.repository, "repository", "", "prefix of the repositories to push images to, such as registry.example.org/models; default: the server's")
 	flags.StringArrayVar(&o.bases, "base", nil, "LANGUAGE=IMAGE: what a language's models are put on, such as python=registry.example.org/python:3.12; $MM_BASE_PYTHON")
 	flags.StringSliceVar(&o.insecure, "insecure-registry", nil, "host:port of registries without TLS, beside those on this machine")
@@ -125,6 +130,11 @@ func (o *publishOptions) run(ctx context.Context, folder string) (modelmanager.P
 	}
 	if err != nil {
 		return none, err
+	}
+	if !pipeline.Allowing(o.breaking)(prepared.Spec.Name) {
+		if err := pipeline.CheckBreaking(ctx, api, prepared.Spec); err != nil {
+			return none, err
+		}
 	}
 	source := pipeline.SourceOf(ctx, folder)
 	return pipeline.Publish(ctx, prepared, api, pipeline.Publication{

@@ -62,6 +62,7 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 	publisher := &pipeline.Publisher{
 		Server: api, Validator: &pipeline.Validator{Environments: environments()}, Images: images,
 		Address: o.changed.address, Supersede: o.changed.supersede, ApprovedBy: o.approvedBy,
+		AllowBreaking: pipeline.Allowing(o.breaking),
 		Progress: func(model, text string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -203,6 +204,9 @@ func stepText(step pipeline.PlanStep) string {
 		text = "can't be published: " + first
 	default:
 		text = "nothing: " + step.Why
+	}
+	if len(step.Breaking) > 0 {
+		text += fmt.Sprintf("; it breaks callers of version %d, which is allowed", step.Live)
 	}
 	return text
 }

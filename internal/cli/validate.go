@@ -87,6 +87,10 @@ func (o *validateOptions) run(ctx context.Context, folders []string) error {
 		return err
 	}
 	reviewer.Root, reviewer.Remote, reviewer.Names = selection.Root, selection.Remote, selection.Names
+	flagged := pipeline.Allowing(o.breaking)
+	reviewer.AllowBreaking = func(model string) bool {
+		return flagged(model) || selection.AllowBreaking != nil && selection.AllowBreaking(model)
+	}
 	if o.sample != "" {
 		if len(selection.Subjects) > 1 {
 			return usageError{errors.New("--sample goes with one model; for several, put a sample.csv into each one's folder")}
@@ -134,9 +138,6 @@ func (o *validateOptions) reviewer() (*pipeline.Reviewer, error) {
 	reviewer := &pipeline.Reviewer{
 		Validator: &pipeline.Validator{Environments: environments()},
 		Sample:    o.sample, Timeout: o.timeout, Options: options,
-		AllowBreaking: func(model string) bool {
-			return slices.Contains(o.breaking, "*") || slices.Contains(o.breaking, model)
-		},
 	}
 	for _, address := range o.against {
 		server, err := client.New(address, client.WithTokenSource(o.token.source(o.Streams)))

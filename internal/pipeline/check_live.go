@@ -90,13 +90,13 @@ type LiveOptions struct {
 
 func breaking(change spec.Change, folder *spec.Folder, version int, options LiveOptions) Finding {
 	severity := SeverityError
-	hint := fmt.Sprintf("callers of version %d can fail; keep what it had, or publish under another name; if they know of it, allow it: --allow-breaking=%s", version, folder.Spec.Name)
+	hint := fmt.Sprintf("callers of version %d can fail; keep what it had, or publish under another name; if they know of it, %s", version, howToAllow(folder.Spec.Name))
 	if options.AllowBreaking {
 		severity = SeverityWarning
-		hint = fmt.Sprintf("allowed by --allow-breaking; callers of version %d can fail", version)
+		hint = fmt.Sprintf("it is allowed; callers of version %d can fail", version)
 	}
 	if change.Kind == spec.Added && strings.HasPrefix(change.Path, "features.") && !options.AllowBreaking {
-		hint = fmt.Sprintf("give it a `default` (and `optional: true`, for files), so that calls to version %d stay right; or allow it: --allow-breaking=%s", version, folder.Spec.Name)
+		hint = fmt.Sprintf("give it a `default` (and `optional: true`, for files), so that calls to version %d stay right; or %s", version, howToAllow(folder.Spec.Name))
 	}
 	f := found(severity, FoundBreaking, folder.Place(change.Path))
 	f.Message, f.Suggestion = change.Message, hint

@@ -20,6 +20,7 @@ type Destination interface {
 	Target
 	Versions(ctx context.Context, model string, limit int, pageToken string) (modelmanager.VersionList, error)
 	TrafficHistory(ctx context.Context, model string) (modelmanager.TrafficHistory, error)
+	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
 	RollOut(ctx context.Context, model string, version int, request modelmanager.RolloutRequest) (modelmanager.Traffic, error)
 	RetireFor(ctx context.Context, model, reason, commit string, seen time.Time) error
 }
@@ -31,8 +32,9 @@ type Plan struct {
 	Commit     string     `json:"commit"`
 	Steps      []PlanStep `json:"steps"`
 
-	span Span
-	dir  string // where the folders are laid out
+	span    Span
+	dir     string // where the folders are laid out
+	allowed func(model string) bool
 }
 
 // PlanStep is what becomes of one changed model.
@@ -43,6 +45,8 @@ type PlanStep struct {
 	Live    int        `json:"live,omitempty"`    // that answers now
 	Rollout string     `json:"rollout,omitempty"` // immediate, canary or manual
 	Why     string     `json:"why,omitempty"`     // that it isn't published or rolled out, in a sentence
+	// Breaking is what callers of the live version can fail by, though that is allowed.
+	Breaking []string `json:"breaking,omitempty"`
 
 	tree string
 }
@@ -75,7 +79,10 @@ type Publisher struct {
 	Supersede bool
 	// ApprovedBy is who approved what is published; "": the commit says it.
 	ApprovedBy string
-	Progress   func(model, text string) // told what is being done; may be nil
+	// AllowBreaking tells for which models breaking changes are allowed, beside
+	// those that the commits' messages name (Allow-Breaking: MODEL); nil: none.
+	AllowBreaking func(model string) bool
+	Progress      func(model, text string) // told what is being done; may be nil
 
 	// careful leaves models alone whose content is published: it isn't known what
 	// was dealt with before, and somebody may have rolled one back since.
@@ -96,6 +103,9 @@ func (p *Publisher) Plan(ctx context.Context, span Span, folders []string) (_ *P
 		return nil, err
 	}
 	plan := &Plan{Repository: p.address(ctx, span.Repository), From: span.From.ID, Commit: span.To.ID, span: span}
+	if plan.allowed, err = span.AllowBreaking(ctx); err != nil {
+		return nil, err
+	}
 	if plan.dir, err = os.MkdirTemp(p.Scratch, "publish-"); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,11 @@ func (f facts) live() int {
 	return f.history[0].Largest()
 }
 
+func (f facts) takesTraffic(version int) bool {
+	return version != 0 && len(f.history) > 0 &&
+		slices.ContainsFunc(f.history[0].Versions, func(share modelmanager.Share) bool { return share.Version == version })
+}
+
 func (f facts) seen() time.Time {
 	if len(f.history) == 0 {
 		return time.Time{}
@@ -43,7 +49,7 @@ func (p *Publisher) decide(ctx context.Context, plan *Plan, step *PlanStep) erro
 
 // decideNow is decide; it returns what it decided upon.
 func (p *Publisher) decideNow(ctx context.Context, plan *Plan, step *PlanStep) (facts, error) {
-	step.Action, step.Version, step.Live, step.Why = "", 0, 0, ""
+	step.Action, step.Version, step.Live, step.Why, step.Breaking = "", 0, 0, "", nil
 	var folder *spec.Folder
 	if step.Kind != Removed {
 		if len(step.Twins) > 0 {
@@ -102,17 +108,32 @@ func (p *Publisher) decideNow(ctx context.Context, plan *Plan, step *PlanStep) (
 		step.Action = ActRollOut
 		step.Why = step.standing(f)
 	}
-	return f, nil
+	return f, p.decideBreaking(ctx, plan, step, folder.Spec, f)
+}
+
+// decideBreaking keeps a step from breaking callers of the version that answers
+// now. What changes the traffic afterwards is seen by its roll-out, and decided anew.
+func (p *Publisher) decideBreaking(ctx context.Context, plan *Plan, step *PlanStep, s *spec.Spec, f facts) error {
+	if step.Action != ActPublish && step.Action != ActRollOut || step.Live == step.Version || f.takesTraffic(step.Version) {
+		return nil
+	}
+	broken, err := breaks(ctx, p.Server, step.Live, s)
+	switch {
+	case err != nil:
+		return err
+	case len(broken) == 0:
+	case plan.allowed(step.Model) || p.AllowBreaking != nil && p.AllowBreaking(step.Model):
+		step.Breaking = broken
+	default:
+		step.broken(breakingError(step.Model, step.Live, broken))
+	}
+	return nil
 }
 
 // standing says what a version that exists already does now.
 func (s *PlanStep) standing(f facts) string {
-	if len(f.history) > 0 {
-		for _, share := range f.history[0].Versions {
-			if share.Version == s.Version {
-				return fmt.Sprintf("its content is version %d, which answers already", s.Version)
-			}
-		}
+	if f.takesTraffic(s.Version) {
+		return fmt.Sprintf("its content is version %d, which answers already", s.Version)
 	}
 	return fmt.Sprintf("its content is version %d already", s.Version)
 }

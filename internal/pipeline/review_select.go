@@ -17,7 +17,9 @@ type Selection struct {
 	Remote   string // its address
 	Subjects []Subject
 	Removed  []Change
-	Names    Names // of the repository's models; nil where the subjects' changes tell of twins
+	// AllowBreaking tells for which models the commits allow breaking changes; nil: none.
+	AllowBreaking func(model string) bool
+	Names         Names // of the repository's models; nil where the subjects' changes tell of twins
 	// NamesProblem says why the repository's names couldn't be read, if they couldn't.
 	NamesProblem error
 }
@@ -59,6 +61,9 @@ func SelectChanged(ctx context.Context, since string, folders []string) (Selecti
 	}
 	changes, err := span.Changes(ctx)
 	if err != nil {
+		return selection, err
+	}
+	if selection.AllowBreaking, err = span.AllowBreaking(ctx); err != nil {
 		return selection, err
 	}
 	for _, change := range changes {

@@ -98,6 +98,32 @@ func (r *Repository) commit(ctx context.Context, revision string) (Commit, error
 	return Commit{ID: fields[0], Tree: fields[1], Author: fields[2], When: when, ApprovedBy: fields[4], Subject: fields[5]}, nil
 }
 
+// Trailers returns the values of a trailer (Key: value, in the last lines of a
+// message) in the commits that lead from one to another, the newest first; where
+// there was nothing before, in the newest alone.
+func (r *Repository) Trailers(ctx context.Context, from, to Commit, key string) ([]string, error) {
+	if to.ID == "" {
+		return nil, nil
+	}
+	arguments := []string{"log", "--no-show-signature", "--no-color", "--encoding=UTF-8", "--format=%(trailers:key=" + key + ",valueonly,unfold)"}
+	if from.ID == "" {
+		arguments = append(arguments, "-1", to.ID, "--")
+	} else {
+		arguments = append(arguments, from.ID+".."+to.ID, "--")
+	}
+	output, err := r.git(ctx, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	var values []string
+	for line := range strings.Lines(string(output)) {
+		if line = strings.TrimSpace(line); line != "" {
+			values = append(values, line)
+		}
+	}
+	return values, nil
+}
+
 // MergeBase is where two revisions' histories part. CodeNotFound if this clone
 // knows of no such commit.
 func (r *Repository) MergeBase(ctx context.Context, a, b Commit) (Commit, error) {

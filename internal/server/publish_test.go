@@ -243,3 +243,101 @@ func TestAnOlderPipelineIsOvertaken(t *testing.T) {
 		t.Errorf("d is %q", state["d"])
 	}
 }
+
+// features gives a model other features.
+func (r repo) features(name, features string) {
+	r.t.Helper()
+	file := filepath.Join(r.dir, name, "model.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), "features: [{name: x, type: integer}]", "features: ["+features+"]", 1)
+	if err := os.WriteFile(file, []byte(changed), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// forgetful is a server that can't say what a version is.
+type forgetful struct{ pipeline.Destination }
+
+func (forgetful) Version(context.Context, string, int) (modelmanager.VersionInfo, error) {
+	return modelmanager.VersionInfo{}, modelmanager.Errorf(modelmanager.CodeUnavailable, "not now")
+}
+
+func TestWhatBreaksCallersIsNotPublished(t *testing.T) {
+	r := repo{t: t, dir: t.TempDir()}
+	r.git("init", "-q", "-b", "main", ".")
+	r.git("remote", "add", "origin", "https://git.example.org/models.git")
+	r.model("a", 1)
+	first := r.commit()
+	r.features("a", "{name: x, type: integer, maximum: 10}")
+	second := r.commit()
+	environments := t.TempDir()
+	w := start(t, nil, nil)
+	publish := func(server pipeline.Destination, from, to string) error {
+		t.Helper()
+		outcomes, err := r.publishes(t.Context(), server, environments, from, to)
+		if err == nil && len(outcomes) != 1 {
+			t.Fatalf("%+v", outcomes)
+		}
+		if err != nil {
+			return err
+		}
+		return outcomes[0].Err
+	}
+	if err := publish(target{w.Server}, strings.Repeat("0", 40), first); err != nil {
+		t.Fatal(err)
+	}
+	before := w.state(t)
+	unchanged := func(when string) {
+		t.Helper()
+		if diff := cmp.Diff(before, w.state(t)); diff != "" {
+			t.Errorf("%s: %s", when, diff)
+		}
+	}
+	err := publish(target{w.Server}, first, second)
+	if modelmanager.CodeOf(err) != modelmanager.CodeInvalidSpec || !strings.Contains(err.Error(), "--allow-breaking=a") || !strings.Contains(err.Error(), "maximum") {
+		t.Errorf("a narrower range: %v", err)
+	}
+	unchanged("refused")
+	if err := publish(forgetful{target{w.Server}}, first, second); modelmanager.CodeOf(err) != modelmanager.CodeUnavailable {
+		t.Errorf("with a server that can't be asked: %v", err)
+	}
+	unchanged("not asked")
+
+	// Somebody else's version goes live while this one is published: it is
+	// compared with that one, too.
+	r.git("checkout", "-qb", "wider", first)
+	r.features("a", "{name: x, type: integer}, {name: z, type: integer, default: 0, optional: true}")
+	wider := r.commit()
+	r.git("checkout", "-qb", "other", first)
+	r.model("a", 2)
+	other := r.commit()
+	overtake := func() {
+		if err := publish(target{w.Server}, first, wider); err != nil {
+			t.Error(err)
+		}
+	}
+	err = publish(&late{Destination: target{w.Server}, overtake: overtake}, first, other)
+	if modelmanager.CodeOf(err) != modelmanager.CodeInvalidSpec || !strings.Contains(err.Error(), "which is live") {
+		t.Errorf("overtaken: %v", err)
+	}
+	if state := w.state(t)["a"]; !strings.Contains(state, "of "+wider[:7]) {
+		t.Errorf("the traffic is %s", state)
+	}
+
+	// What a commit allows is published, and what a later one does is not.
+	r.git("commit", "-q", "--allow-empty", "-m", "Callers know\n\nAllow-Breaking: b, a")
+	allowed := r.git("rev-parse", "HEAD")
+	if err := publish(target{w.Server}, first, allowed); err != nil {
+		t.Errorf("allowed: %v", err)
+	}
+	if state := w.state(t)["a"]; !strings.Contains(state, "of "+allowed[:7]) {
+		t.Errorf("the traffic is %s", state)
+	}
+	r.features("a", "{name: x, type: integer, maximum: 10}")
+	if err := publish(target{w.Server}, allowed, r.commit()); modelmanager.CodeOf(err) != modelmanager.CodeInvalidSpec {
+		t.Errorf("the next change: %v", err)
+	}
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"strconv"
 	"time"
@@ -53,6 +54,17 @@ func (t target) Versions(ctx context.Context, model string, limit int, pageToken
 		list.NextPageToken = strconv.Itoa(versions[limit-1].Number)
 	}
 	return list, nil
+}
+
+// Version implements pipeline.Destination. It tells what a version is.
+func (t target) Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error) {
+	v, err := t.registry.Version(ctx, model, version)
+	if err != nil {
+		return modelmanager.VersionInfo{}, err
+	}
+	return modelmanager.VersionInfo{
+		Model: v.Model, Version: v.Number, Digest: v.Digest, Spec: json.RawMessage(v.Spec), Artifact: v.Artifact, Source: v.Source, Created: v.Created, By: v.By,
+	}, nil
 }
 
 // TrafficHistory implements pipeline.Destination.
