@@ -52,8 +52,12 @@ func (r *Registry) extended(ctx context.Context, base *Base, tag name.Tag, build
 
 // name gives an image a tag, unless somebody has given it to another one meanwhile.
 func (r *Registry) name(ctx context.Context, reference string, tag name.Tag) error {
-	if _, err := remote.Head(tag, r.options(ctx)...); err == nil {
+	_, err := remote.Head(tag, r.options(ctx)...)
+	switch {
+	case err == nil:
 		return nil
+	case !missing(err): // it may be there, and would be overwritten
+		return explain(ctx, err, "reading the extended base image %s", tag)
 	}
 	image, err := r.parse(reference)
 	if err != nil {
