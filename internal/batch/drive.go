@@ -51,7 +51,7 @@ func (d *drive) run(ctx context.Context) (*end, error) {
 		}
 	}
 	d.used, d.active = 0, false // making the plan doesn't count
-	if total, done := d.t.total(); done < total {
+	if total, done := d.t.shards(); done < total {
 		if err := d.start(ctx, platform.StepShards, total); err != nil {
 			return nil, err
 		}
@@ -93,7 +93,7 @@ func (d *drive) follow(ctx context.Context, step platform.Step) (*end, error) {
 		case <-changed:
 		case <-poll.C:
 			fresh = true // other servers may have written something
-			if err := d.refresh(ctx, d.t); err != nil {
+			if err := d.glance(ctx, d.t); err != nil {
 				return nil, err
 			}
 		}
@@ -112,7 +112,7 @@ func (d *drive) look(ctx context.Context, step platform.Step, fresh bool) (*end,
 		if d.t.overLimit() {
 			return d.drain(ctx)
 		}
-		if total, done := d.t.total(); done == total {
+		if total, done := d.t.shards(); done == total {
 			return &end{state: modelmanager.JobSucceeded}, true, nil
 		}
 	}
@@ -163,7 +163,7 @@ func (d *drive) stepEnded(ctx context.Context, step platform.Step, event platfor
 	if err := d.refresh(ctx, d.t); err != nil {
 		return nil, false, err
 	}
-	total, done := d.t.total()
+	total, done := d.t.shards()
 	if step == platform.StepPlan && d.t.planned() != nil || step == platform.StepShards && done == total {
 		return d.look(ctx, step, false)
 	}
@@ -201,7 +201,7 @@ func (d *drive) blame(ctx context.Context, step platform.Step, event platform.Jo
 			code, reason = fault.Code, fault.Message
 		}
 		if step == platform.StepShards {
-			total, _ := d.t.total()
+			total, _ := d.t.shards()
 			reason = fmt.Sprintf("%d of %d shards failed; shard %d: %s", len(failedTasks), total, first.Index, reason)
 		}
 	}
@@ -233,7 +233,7 @@ func (d *drive) drain(ctx context.Context) (*end, bool, error) {
 		}
 		break
 	}
-	rows := d.t.rows(true)
+	rows := d.t.total(true).rows
 	return &end{state: modelmanager.JobFailed, code: modelmanager.CodeRejectedRows,
 		reason: fmt.Sprintf("%d of the %d rows read so far were rejected, and max_rejected is %s",
 			rows.Rejected, rows.Read, d.t.record.Job.MaxRejected)}, true, nil

@@ -56,7 +56,7 @@ func (d *drive) verify(ctx context.Context) error {
 	if err := d.unchanged(ctx, d.t.record.Source); err != nil {
 		return err
 	}
-	rows := d.t.rows(false)
+	rows := d.t.total(false).rows
 	if total, known := d.t.planned().rows(); known && rows.Read != total {
 		return &modelmanager.Error{Code: modelmanager.CodeInvalidInput,
 			Detail: fmt.Sprintf("the shards read %d rows, but %d were planned", rows.Read, total)}
@@ -68,8 +68,9 @@ func (d *drive) verify(ctx context.Context) error {
 func (d *drive) manifest(end *end) *Manifest {
 	now := d.now().UTC()
 	job := d.t.job(now)
-	job.State, job.Code, job.Reason, job.Finished, job.Rows = end.state, end.code, end.reason, &now, d.t.rows(false)
-	job.CPUSeconds = d.t.cpuSeconds(false)
+	total := d.t.total(false)
+	job.State, job.Code, job.Reason, job.Finished = end.state, end.code, end.reason, &now
+	job.Rows, job.CPUSeconds = total.rows, total.cpu
 	version := d.workload.Version
 	m := &Manifest{
 		Job: job, Digest: d.t.record.Digest, Artifact: version.Artifact.Digest, Commit: version.Source.Commit,
@@ -86,7 +87,7 @@ func (d *drive) manifest(end *end) *Manifest {
 	d.t.mu.Lock()
 	defer d.t.mu.Unlock()
 	for index := range p.Shards {
-		done := d.t.done[index]
+		done := d.t.tally.done[index]
 		if done == nil || done.Stopped {
 			m.Incomplete = append(m.Incomplete, index)
 		}

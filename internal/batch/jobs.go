@@ -26,7 +26,7 @@ func (s *Service) Get(ctx context.Context, id string) (modelmanager.Job, error) 
 		return modelmanager.Job{}, err
 	}
 	t := s.track(r)
-	if err := s.refresh(ctx, t); err != nil {
+	if err := s.glance(ctx, t); err != nil {
 		return modelmanager.Job{}, err
 	}
 	job := t.job(s.now())

@@ -93,8 +93,8 @@ func (t *tracker) toTell(now time.Time) (news, bool) {
 	if now.Sub(t.lastTold) < tellEvery {
 		return news{}, false
 	}
-	known := news{Attempts: map[int]told{}, Waits: t.platformWaits()}
-	for index, a := range t.live {
+	known := news{Attempts: map[int]told{}, Waits: t.steps.waits()}
+	for index, a := range t.tally.live {
 		if !a.heard {
 			known.Attempts[index] = told{Attempt: a.id, Rows: a.rows, CPU: a.cpu, At: a.at}
 		}
@@ -144,8 +144,8 @@ type heardWaits struct {
 func (t *tracker) hear(server string, known news, now time.Time) {
 	t.mu.Lock()
 	for index, a := range known.Attempts {
-		if t.done[index] == nil && a.At.After(t.live[index].at) && a.At.After(t.overAt[index]) {
-			t.live[index] = attempt{id: a.Attempt, rows: a.Rows, cpu: a.CPU, at: a.At, heard: true}
+		if a.At.After(t.tally.live[index].at) && a.At.After(t.overAt[index]) {
+			t.tally.report(index, attempt{id: a.Attempt, rows: a.Rows, cpu: a.CPU, at: a.At, heard: true})
 		}
 	}
 	if t.heardWaits == nil {

@@ -41,7 +41,7 @@ func TestServersShareProgress(t *testing.T) {
 			if err := service.hear(t.Context(), trackers[server]); err != nil {
 				t.Fatal(err)
 			}
-			if got := trackers[server].rows(true).Read; got != want {
+			if got := trackers[server].total(true).rows.Read; got != want {
 				t.Errorf("%s: server %d counts %d rows, want %d", what, server, got, want)
 			}
 		}

@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -19,18 +18,22 @@ type tracker struct {
 	mu       sync.Mutex
 	record   *record
 	plan     *plan
-	done     map[int]*shardRecord
-	live     map[int]attempt // of shards that aren't done
-	changed  chan struct{}   // closed, and replaced, at each change
-	stopping bool            // running shards are to commit what they have
+	rows     planned // of plan
+	tally    tally
+	changed  chan struct{} // closed at the next change
+	awaited  bool          // somebody waits for that
+	stopping bool          // running shards are to commit what they have
+
+	reading sync.Mutex // held while the job's folder is read; taken before mu
+	listed  time.Time  // when its shards were last listed
 
 	driven  bool      // by this server's Run
 	touched time.Time // when somebody last asked for it
 
 	cancelled bool
-	steps     map[platform.Step]map[int]platform.JobEvent // by task; −1 is the step
-	killed    []platform.JobEvent                         // attempts whose logs are still to be kept
-	overAt    map[int]time.Time                           // when a shard's latest attempt that the platform saw end did
+	steps     steps
+	killed    []platform.JobEvent // attempts whose logs are still to be kept
+	overAt    map[int]time.Time   // when a shard's latest attempt that the platform saw end did
 
 	// What other servers are told, and tell.
 	lastTold   time.Time
@@ -38,6 +41,19 @@ type tracker struct {
 	toldLast   news
 	heardAt    map[string]time.Time  // by server, when what it told was written
 	heardWaits map[string]heardWaits // by server
+}
+
+// planned is how many rows a plan has, counted once.
+type planned struct {
+	total int64
+	known bool
+}
+
+func newTracker(r *record) *tracker {
+	return &tracker{
+		record: r, tally: newTally(), changed: make(chan struct{}),
+		steps: make(steps), overAt: make(map[int]time.Time),
+	}
 }
 
 // attempt is a shard's latest attempt, as it last told us.
@@ -56,7 +72,7 @@ func (s *Service) track(r *record) *tracker {
 	t := s.jobs[r.Job.ID]
 	if t == nil {
 		s.prune()
-		t = &tracker{record: r, done: make(map[int]*shardRecord), live: make(map[int]attempt), changed: make(chan struct{})}
+		t = newTracker(r)
 		s.jobs[r.Job.ID] = t
 	}
 	t.touched = s.now()
@@ -93,84 +109,36 @@ func (s *Service) forget(id string) {
 	}
 }
 
+// notify tells those who wait that something has changed.
 func (t *tracker) notify() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.awaited {
+		return
+	}
 	close(t.changed)
-	t.changed = make(chan struct{})
+	t.changed, t.awaited = make(chan struct{}), false
 }
 
 // next returns a channel that is closed at the next change.
 func (t *tracker) next() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.awaited = true
 	return t.changed
-}
-
-// refresh reads what is new in the job's folder.
-func (s *Service) refresh(ctx context.Context, t *tracker) error {
-	id := t.record.Job.ID
-	if err := s.hear(ctx, t); err != nil { // also of a job that waits to be planned
-		return err
-	}
-	t.mu.Lock()
-	p := t.plan
-	t.mu.Unlock()
-	if p == nil {
-		var err error
-		if p, err = s.plan(ctx, id); err != nil || p == nil {
-			return err
-		}
-		t.mu.Lock()
-		t.plan = p
-		t.mu.Unlock()
-		t.notify()
-	}
-	objects, err := s.config.Bucket.List(ctx, shardsPrefix(id), "", 0)
-	if err != nil {
-		return err
-	}
-	if t.known() >= len(objects) {
-		return nil
-	}
-	for index := range p.Shards {
-		if t.has(index) {
-			continue
-		}
-		if err := s.readShard(ctx, t, index); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readShard reads a shard's record, if there is one by now.
-func (s *Service) readShard(ctx context.Context, t *tracker, index int) error {
-	done := new(shardRecord)
-	found, err := s.load(ctx, shardKey(t.record.Job.ID, index), done)
-	if err == nil && found {
-		t.finished(done)
-	}
-	return err
-}
-
-func (t *tracker) known() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.done)
 }
 
 func (t *tracker) has(index int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.done[index] != nil
+	return t.tally.done[index] != nil
 }
 
 // finished notes that a shard is done.
 func (t *tracker) finished(done *shardRecord) {
 	t.mu.Lock()
-	t.done[done.Index] = done
-	delete(t.live, done.Index)
+	t.tally.finish(done)
+	delete(t.overAt, done.Index)
 	t.mu.Unlock()
 	t.notify()
 }
@@ -178,9 +146,7 @@ func (t *tracker) finished(done *shardRecord) {
 // progress notes how far an attempt has come.
 func (t *tracker) progress(index int, a attempt) {
 	t.mu.Lock()
-	if t.done[index] == nil {
-		t.live[index] = a
-	}
+	t.tally.report(index, a)
 	t.mu.Unlock()
 	t.notify()
 }
@@ -189,71 +155,28 @@ func (t *tracker) progress(index int, a attempt) {
 func (t *tracker) indexes() []int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var indexes []int
-	for index := range t.done {
-		indexes = append(indexes, index)
-	}
-	return indexes
+	return slices.Sorted(maps.Keys(t.tally.done))
 }
 
-// total returns the number of shards, 0 before there is a plan, and of those done.
-func (t *tracker) total() (total, done int) {
+// shards returns the number of shards, 0 before there is a plan, and of those done.
+func (t *tracker) shards() (total, done int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.plan != nil {
 		total = len(t.plan.Shards)
 	}
-	return total, len(t.done)
+	return total, len(t.tally.done)
 }
 
-// rows adds up the shards that are done and, if asked, the attempts under way.
-func (t *tracker) rows(live bool) modelmanager.JobRows {
+// total adds up the shards that are done and, if asked, the attempts under way.
+func (t *tracker) total(live bool) sum {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var rows modelmanager.JobRows
-	for _, done := range t.done {
-		add(&rows, done.Rows)
-	}
-	if live {
-		for _, a := range t.live {
-			add(&rows, a.rows)
-		}
-	}
-	return rows
-}
-
-func add(to *modelmanager.JobRows, rows modelmanager.JobRows) {
-	to.Read += rows.Read
-	to.Predicted += rows.Predicted
-	to.Rejected += rows.Rejected
-	for feature, n := range rows.Filled {
-		if to.Filled == nil {
-			to.Filled = make(map[string]int64)
-		}
-		to.Filled[feature] += n
-	}
-}
-
-// cpuSeconds adds up what the shards that are done have cost and, if asked, the
-// attempts under way.
-func (t *tracker) cpuSeconds(live bool) float64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sum := 0.0
-	for _, done := range t.done {
-		sum += done.CPUSeconds
-	}
-	if live {
-		for _, a := range t.live {
-			sum += a.cpu
-		}
-	}
-	return sum
+	return t.tally.total(live)
 }
 
 // job describes the job as it is now.
 func (t *tracker) job(now time.Time) modelmanager.Job {
-	rows, cpu := t.rows(true), t.cpuSeconds(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	job := t.record.Job
@@ -264,11 +187,12 @@ func (t *tracker) job(now time.Time) modelmanager.Job {
 	if t.plan == nil {
 		return job
 	}
-	job.State, job.Rows, job.Input = modelmanager.JobRunning, rows, t.plan.Input
+	total := t.tally.total(true)
+	job.State, job.Rows, job.Input = modelmanager.JobRunning, total.rows, t.plan.Input
 	job.Started = &t.plan.Started
-	job.CPUSeconds = cpu
-	job.Rows.Total, _ = t.plan.rows()
-	job.Shards = modelmanager.JobShards{Total: len(t.plan.Shards), Done: len(t.done)}
+	job.CPUSeconds = total.cpu
+	job.Rows.Total = t.rows.total
+	job.Shards = modelmanager.JobShards{Total: len(t.plan.Shards), Done: len(t.tally.done)}
 	return job
 }
 
@@ -279,20 +203,21 @@ func (t *tracker) overLimit() bool {
 	if err != nil {
 		return true
 	}
-	rows := t.rows(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.plan == nil || rows.Rejected == 0 {
+	done, live := &t.tally.doneSum.rows, &t.tally.liveSum.rows
+	rejected := done.Rejected + live.Rejected
+	if t.plan == nil || rejected == 0 {
 		return false
 	}
-	total, known := t.plan.rows()
-	if !known && len(t.done) == len(t.plan.Shards) {
-		total, known = rows.Read, true
+	all := t.rows
+	if !all.known && len(t.tally.done) == len(t.plan.Shards) {
+		all = planned{done.Read, true}
 	}
-	if max.percent >= 0 && !known {
+	if max.percent >= 0 && !all.known {
 		return false
 	}
-	return max.passed(rows.Rejected, total)
+	return max.passed(rejected, all.total)
 }
 
 // stop asks running shards to commit what they have.
@@ -315,7 +240,7 @@ func (t *tracker) order() shard.Order {
 func (t *tracker) running() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.live) > 0
+	return len(t.tally.live) > 0
 }
 
 // planned returns the plan, nil before there is one.
@@ -329,7 +254,7 @@ func (t *tracker) planned() *plan {
 func (t *tracker) winner(index int) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if done := t.done[index]; done != nil {
+	if done := t.tally.done[index]; done != nil {
 		return done.Attempt
 	}
 	return ""
@@ -349,18 +274,9 @@ func (t *tracker) observe(event platform.JobEvent) {
 		return
 	}
 	t.mu.Lock()
-	if t.steps == nil {
-		t.steps = make(map[platform.Step]map[int]platform.JobEvent)
-	}
-	if t.steps[event.Step] == nil {
-		t.steps[event.Step] = make(map[int]platform.JobEvent)
-	}
-	t.steps[event.Step][event.Index] = event
-	if event.State != platform.TaskRunning {
-		delete(t.live, event.Index) // or done, or about to start anew
-		if t.overAt == nil {
-			t.overAt = make(map[int]time.Time)
-		}
+	t.steps.observe(event)
+	if event.State != platform.TaskRunning && event.Index >= 0 {
+		t.tally.end(event.Index) // or done, or about to start anew
 		t.overAt[event.Index] = time.Now()
 	}
 	t.mu.Unlock()
@@ -371,20 +287,13 @@ func (t *tracker) observe(event platform.JobEvent) {
 func (t *tracker) busy() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, tasks := range t.steps {
-		for index, event := range tasks {
-			if index >= 0 && event.State == platform.TaskRunning {
-				return true
-			}
-		}
-	}
-	return false
+	return t.steps.busy()
 }
 
 // waitsFor says why nothing of the job runs, as this server or another has it
 // from the platform. The caller holds the lock.
 func (t *tracker) waitsFor(now time.Time) string {
-	if reason := t.platformWaits(); reason != "" {
+	if reason := t.steps.waits(); reason != "" {
 		return reason
 	}
 	for _, server := range slices.Sorted(maps.Keys(t.heardWaits)) {
@@ -395,30 +304,11 @@ func (t *tracker) waitsFor(now time.Time) string {
 	return ""
 }
 
-// platformWaits says why nothing of the job runs, where the platform does. The
-// caller holds the lock.
-func (t *tracker) platformWaits() string {
-	first, reason := -1, ""
-	for _, tasks := range t.steps {
-		for index, event := range tasks {
-			switch {
-			case index < 0:
-			case event.State == platform.TaskRunning:
-				return ""
-			case event.State == platform.TaskWaiting && (first < 0 || index < first):
-				first, reason = index, event.Reason
-			}
-		}
-	}
-	return reason
-}
-
 // ended returns the event that ended a step.
 func (t *tracker) ended(step platform.Step) (platform.JobEvent, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	event, ok := t.steps[step][-1]
-	return event, ok
+	return t.steps.end(step)
 }
 
 // failures returns the tasks of a step that failed for good, and whose shards
@@ -426,14 +316,7 @@ func (t *tracker) ended(step platform.Step) (platform.JobEvent, bool) {
 func (t *tracker) failures(step platform.Step) []platform.JobEvent {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var failures []platform.JobEvent
-	for index, event := range t.steps[step] {
-		if index >= 0 && event.State == platform.TaskFailed && t.done[index] == nil {
-			failures = append(failures, event)
-		}
-	}
-	slices.SortFunc(failures, func(a, b platform.JobEvent) int { return a.Index - b.Index })
-	return failures
+	return slices.DeleteFunc(t.steps.failures(step), func(event platform.JobEvent) bool { return t.tally.done[event.Index] != nil })
 }
 
 // cancelAsked tells whether this server was asked to cancel the job.

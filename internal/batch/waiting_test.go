@@ -10,7 +10,7 @@ import (
 // TestAJobSaysWhatItWaitsFor: a job of which nothing runs has the platform's
 // reason, and one of which something does has none.
 func TestAJobSaysWhatItWaitsFor(t *testing.T) {
-	tracked := &tracker{record: &record{}, changed: make(chan struct{})}
+	tracked := newTracker(&record{})
 	tell := func(index int, state platform.TaskState, reason string) {
 		tracked.observe(platform.JobEvent{Step: platform.StepShards, Index: index, State: state, Reason: reason})
 	}
