@@ -37,11 +37,11 @@ func (s *Service) assign(ctx context.Context, c *call) (any, error) {
 	}
 	c.attempt = newAttempt()
 	if c.step == platform.StepShards {
-		t.progress(c.index, attempt{id: c.attempt, at: s.now()}) // it counts as running from here on
+		t.progress(c.index, attempt{id: c.attempt, at: s.now(), began: s.now()}) // it counts as running from here on
 	}
 	a := shard.Assignment{
 		Attempt: c.attempt, Job: c.job, Model: r.Job.Model, Version: r.Job.Version, Spec: version.Spec,
-		Input: r.Job.Input, Output: r.Job.Output, ETag: r.Source.ETag,
+		Input: r.Job.Input, Output: r.Job.Output, ETag: r.Source.ETag, Proven: t.order().Proven,
 	}
 	if a.URLs, err = s.urls(ctx, t, c); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -135,22 +136,20 @@ func TestModelFault(t *testing.T) {
 			t.Error(rejected)
 		}
 	})
+	// Where the rows on which the model fails are together, one shard has
+	// nothing else: others tell that the model answers.
+	together := func(x float64) bool { return x > 100 && x <= 200 }
 	t.Run("of a shard", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.platform.predictor = func() worker.Predictor {
-			return &doubler{broken: func(x float64) bool { return x > 100 && x <= 200 }}
-		}
+		w.platform.predictor = func() worker.Predictor { return &doubler{broken: together} }
 		request := w.request(w.file("a.csv", csv(250, nil)))
-		request.MaxRejected = "10"
+		request.MaxRejected = "100"
 		job := w.run(request)
-		if job.State != modelmanager.JobFailed || job.Code != modelmanager.CodeModelError || job.Shards.Done != 2 {
+		if job.State != modelmanager.JobSucceeded || job.Rows.Predicted != 150 || job.Rows.Rejected != 100 {
 			t.Fatalf("%+v", job)
 		}
-		if out := w.output(job.ID); strings.Count(out, "\n") != 151 {
-			t.Errorf("%d lines of partial results", strings.Count(out, "\n"))
-		}
 		// A repaired model does the rest, under the old numbers.
-		w.platform.predictor = func() worker.Predictor { return &doubler{refuse: func(x float64) bool { return x == 150 }} }
+		w.platform.predictor = func() worker.Predictor { return &doubler{broken: func(x float64) bool { return x == 150 }} }
 		again, err := w.service.Retry(t.Context(), job.ID, "me", "")
 		if err != nil {
 			t.Fatal(err)
@@ -161,6 +160,68 @@ func TestModelFault(t *testing.T) {
 		}
 		if rejected := w.rejected(again.ID); rejected[0].Row != 150 {
 			t.Error(rejected)
+		}
+		// The last row fails alone again: that others passed is known from the jobs before.
+		again, err = w.service.Retry(t.Context(), again.ID, "me", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again = w.wait(again.ID); again.State != modelmanager.JobSucceeded || again.Rows.Rejected != 1 {
+			t.Fatalf("%+v", again)
+		}
+	})
+	t.Run("of too many rows", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.platform.predictor = func() worker.Predictor { return &doubler{broken: together} }
+		request := w.request(w.file("a.csv", csv(250, nil)))
+		request.MaxRejected = "99"
+		if job := w.run(request); job.State != modelmanager.JobFailed || job.Code != modelmanager.CodeRejectedRows {
+			t.Fatalf("%+v", job)
+		}
+	})
+	// The limit is that of the job: no shard alone is beyond it.
+	for limit, state := range map[string]modelmanager.JobState{"4": "failed", "5": "succeeded"} {
+		t.Run("of a row in each shard, "+limit+" allowed", func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.platform.predictor = func() worker.Predictor {
+				return &doubler{broken: func(x float64) bool { return int(x)%100 == 1 }}
+			}
+			request := w.request(w.file("a.csv", csv(500, nil)))
+			request.MaxRejected = limit
+			if job := w.run(request); job.State != state || state == modelmanager.JobSucceeded && job.Rows.Rejected != 5 {
+				t.Fatalf("%+v", job)
+			}
+		})
+	}
+	// A model that fails everything is at fault itself, however small the
+	// shards, and whatever may be rejected; and not every row is tried.
+	for _, limit := range []string{"0", "100%"} {
+		t.Run("of all rows, "+strings.TrimSuffix(limit, "%")+" allowed", func(t *testing.T) {
+			w := newWorld(t, func(s *spec.Spec) { s.Batch.RowsPerShard = 10 })
+			var calls atomic.Int64
+			w.platform.predictor = func() worker.Predictor {
+				return &doubler{
+					broken: func(float64) bool { return true },
+					before: func(context.Context, recordBatch) error { calls.Add(1); return nil },
+				}
+			}
+			request := w.request(w.file("a.csv", csv(2000, nil)))
+			request.MaxRejected = limit
+			job := w.run(request)
+			if job.State != modelmanager.JobFailed || job.Code != modelmanager.CodeModelError ||
+				!strings.Contains(job.Reason, "fails on every row: ") || !strings.Contains(job.Reason, "cannot score") {
+				t.Fatalf("%+v", job)
+			}
+			if n := calls.Load(); n > 2000 {
+				t.Errorf("the model was called %d times", n)
+			}
+		})
+	}
+	t.Run("of the only row", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.platform.predictor = func() worker.Predictor { return &doubler{broken: func(float64) bool { return true }} }
+		if job := w.run(w.request(w.file("a.csv", csv(1, nil)))); job.Code != modelmanager.CodeModelError {
+			t.Fatalf("%+v", job)
 		}
 	})
 }

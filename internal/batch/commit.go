@@ -94,7 +94,7 @@ func (s *Service) complete(ctx context.Context, t *tracker, c *call, body *shard
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "shard %d of job %s: %d rows read, but %d planned",
 			c.index, c.job, rows.Read, planned.Rows)
 	}
-	body.CPUSeconds = max(body.CPUSeconds, 0)
+	body.CPUSeconds, body.Guilt = max(body.CPUSeconds, 0), clipped(body.Guilt)
 	body.Part.Key = partKey(c.job, c.index, c.attempt, outputExtension(t.record, p))
 	body.Rejected.Key = rejectedKey(c.job, c.index, c.attempt)
 	if body.Logs != nil {

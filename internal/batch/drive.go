@@ -7,6 +7,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/shard"
+	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/spec"
@@ -109,6 +110,9 @@ func (d *drive) look(ctx context.Context, step platform.Step, fresh bool) (*end,
 		return nil, true, nil
 	}
 	if step == platform.StepShards {
+		if message, yes := d.t.failsEverything(); yes {
+			return failed(worker.FailsEverything(message)), true, nil
+		}
 		if d.t.overLimit() {
 			return d.drain(ctx)
 		}

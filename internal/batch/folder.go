@@ -32,6 +32,7 @@ type source struct {
 type plan struct {
 	shard.Plan
 	Started time.Time `json:"started"`
+	Proven  bool      `json:"proven,omitempty"` // the model has answered rows of the job that this one retries
 }
 
 // rows is the number of the input's rows, if the plan knows it.

@@ -152,7 +152,7 @@ func (s *Service) progress(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	if c.step == platform.StepShards {
-		t.progress(c.index, attempt{id: c.attempt, rows: body.Rows, cpu: max(body.CPUSeconds, 0), at: s.now()})
+		t.progress(c.index, attempt{id: c.attempt, rows: body.Rows, cpu: max(body.CPUSeconds, 0), guilt: clipped(body.Guilt), at: s.now()})
 		s.tell(ctx, t)
 		if err := s.hear(ctx, t); err != nil {
 			s.log.Debug("what other servers know of a job isn't known now", "job", c.job, "error", err)
@@ -167,10 +167,7 @@ func (s *Service) fault(ctx context.Context, c *call) (any, error) {
 	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
-	const maxMessage = 4 << 10
-	if len(body.Message) > maxMessage {
-		body.Message = strings.ToValidUTF8(body.Message[:maxMessage], "") + " …"
-	}
+	body.Message = clip(body.Message)
 	if _, err := s.openCall(ctx, c); err != nil {
 		return nil, err
 	}
@@ -179,4 +176,19 @@ func (s *Service) fault(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	return struct{}{}, s.config.Bucket.WriteAll(ctx, faultKey(c.job, string(c.step), c.index), data)
+}
+
+// clip bounds what an agent says.
+func clip(message string) string {
+	const most = 4 << 10
+	if len(message) > most {
+		message = strings.ToValidUTF8(message[:most], "") + " …"
+	}
+	return message
+}
+
+// clipped is what an attempt says of the model, within bounds.
+func clipped(guilt shard.Guilt) shard.Guilt {
+	guilt.Failed, guilt.Message = max(guilt.Failed, 0), clip(guilt.Message)
+	return guilt
 }

@@ -107,6 +107,7 @@ func (t *tracker) setPlan(p *plan) {
 	total, known := p.rows()
 	t.mu.Lock()
 	t.plan, t.rows = p, planned{total, known}
+	t.tally.proven = t.tally.proven || p.Proven
 	t.mu.Unlock()
 	t.notify()
 }

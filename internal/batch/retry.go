@@ -130,7 +130,12 @@ func (d *drive) planRetry(ctx context.Context, before *plan) error {
 	if err != nil {
 		return err
 	}
+	earlier, err := d.Service.manifest(ctx, d.t.record.Job.RetryOf)
+	if err != nil {
+		return err
+	}
 	made := &plan{Plan: before.Plan, Started: d.now().UTC()}
+	made.Proven = before.Proven || earlier != nil && earlier.Rows.Predicted > 0
 	made.Shards = make([]shard.Shard, 0, len(wanted))
 	for i, w := range wanted {
 		one, err := d.carry(ctx, i, w)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/agent/shard"
 )
 
 // Attempts report to whichever server they reach, and callers ask whichever
@@ -36,6 +37,8 @@ type told struct {
 	Attempt string               `json:"attempt"`
 	Rows    modelmanager.JobRows `json:"rows"`
 	CPU     float64              `json:"cpu,omitempty"` // seconds
+	Guilt   shard.Guilt          `json:"guilt,omitzero"`
+	Began   time.Time            `json:"began,omitzero"`
 	At      time.Time            `json:"at"`
 }
 
@@ -96,7 +99,7 @@ func (t *tracker) toTell(now time.Time) (news, bool) {
 	known := news{Attempts: map[int]told{}, Waits: t.steps.waits()}
 	for index, a := range t.tally.live {
 		if !a.heard {
-			known.Attempts[index] = told{Attempt: a.id, Rows: a.rows, CPU: a.cpu, At: a.at}
+			known.Attempts[index] = told{Attempt: a.id, Rows: a.rows, CPU: a.cpu, Guilt: a.guilt, Began: a.began, At: a.at}
 		}
 	}
 	again := known.Waits != "" && now.Sub(t.lastTold) >= waitsEvery
@@ -145,7 +148,7 @@ func (t *tracker) hear(server string, known news, now time.Time) {
 	t.mu.Lock()
 	for index, a := range known.Attempts {
 		if a.At.After(t.tally.live[index].at) && a.At.After(t.overAt[index]) {
-			t.tally.report(index, attempt{id: a.Attempt, rows: a.Rows, cpu: a.CPU, at: a.At, heard: true})
+			t.tally.report(index, attempt{id: a.Attempt, rows: a.Rows, cpu: a.CPU, guilt: a.Guilt, began: a.Began, at: a.At, heard: true})
 		}
 	}
 	if t.heardWaits == nil {

@@ -8,6 +8,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/shard"
+	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -61,6 +62,8 @@ type attempt struct {
 	id    string
 	rows  modelmanager.JobRows
 	cpu   float64 // seconds
+	guilt shard.Guilt
+	began time.Time // zero: before this server
 	at    time.Time
 	heard bool // of another server, which it told
 }
@@ -205,14 +208,13 @@ func (t *tracker) overLimit() bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	done, live := &t.tally.doneSum.rows, &t.tally.liveSum.rows
-	rejected := done.Rejected + live.Rejected
+	rejected := t.tally.rejected()
 	if t.plan == nil || rejected == 0 {
 		return false
 	}
 	all := t.rows
 	if !all.known && len(t.tally.done) == len(t.plan.Shards) {
-		all = planned{done.Read, true}
+		all = planned{t.tally.doneSum.rows.Read, true}
 	}
 	if max.percent >= 0 && !all.known {
 		return false
@@ -233,7 +235,17 @@ func (t *tracker) order() shard.Order {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopping = t.stopping || over
-	return shard.Order{Stop: t.stopping}
+	return shard.Order{Stop: t.stopping, Proven: t.tally.proven, Undecided: t.tally.undecided()}
+}
+
+// failsEverything tells whether the model is at fault, rather than its rows:
+// it has failed on many of the job's, or on all of them, and answered none.
+func (t *tracker) failsEverything() (message string, yes bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	failed, over := t.tally.unproven(), t.plan != nil && len(t.tally.done) == len(t.plan.Shards)
+	many := failed >= worker.MaxUnproven && !t.tally.undecided()
+	return t.tally.message, many || over && failed > 0
 }
 
 // running tells whether attempts are under way.

@@ -40,7 +40,8 @@ type Assignment struct {
 	Scored  time.Time              `json:"scored_at"` // one instant for the whole job
 	URLs    URLs                   `json:"urls"`
 
-	Shard *Shard `json:"shard,omitempty"` // of the shards step
+	Shard  *Shard `json:"shard,omitempty"`  // of the shards step
+	Proven bool   `json:"proven,omitempty"` // as in Order
 }
 
 // URLs are paths on the server, good until Until; renewing gives new ones.
@@ -85,12 +86,28 @@ type Plan struct {
 type Progress struct {
 	Rows       modelmanager.JobRows `json:"rows"`
 	CPUSeconds float64              `json:"cpu_seconds,omitempty"` // of the agent and its worker so far
+	Guilt
 }
 
-// Order is the answer to a Progress: Stop asks for what there is to be
-// committed at once, as the job has failed for its rejected rows.
+// Guilt says whether the model or its rows are at fault, as far as one shard
+// can tell: a row on which the model fails is guilty only if it answers others,
+// of any shard.
+type Guilt struct {
+	Passed  bool   `json:"passed,omitempty"`  // the model has answered a row of this shard
+	Failed  int64  `json:"failed,omitempty"`  // rows on which it failed, if it has answered none
+	Message string `json:"message,omitempty"` // of the first of them
+	Asks    bool   `json:"asks,omitempty"`    // nothing more is tried until it is known whether the model answers others
+}
+
+// Order is the answer to a Progress.
 type Order struct {
+	// Stop asks for what there is to be committed at once, as the job has
+	// failed for its rejected rows.
 	Stop bool `json:"stop,omitempty"`
+	// Proven tells that the model has answered rows of the job, of any shard.
+	Proven bool `json:"proven,omitempty"`
+	// Undecided tells that other attempts are still to say whether it does.
+	Undecided bool `json:"undecided,omitempty"`
 }
 
 // File is one object that an attempt wrote.
@@ -112,6 +129,7 @@ type Commit struct {
 	Header   int64                `json:"header,omitempty"`   // bytes of the part's header, if it is a text
 
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"` // of the agent and its worker
+	Guilt
 }
 
 // Verdict answers a commit. Of a shard's attempts one is accepted; the others'

@@ -34,9 +34,6 @@ func (r *run) newSaver(ctx context.Context) (*saver, error) {
 			s.resume = worker.Progress{} // of another release, maybe: search again
 		}
 	}
-	if r.assignment.Shard.Filtered {
-		s.resume.Passed = true // other rows of the job have passed before
-	}
 	return s, nil
 }
 

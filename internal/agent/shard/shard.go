@@ -38,6 +38,7 @@ type run struct {
 
 	counts  counts
 	stopped atomic.Bool // the server asked to commit what there is
+	proven  atomic.Bool // the model has answered rows of the job
 	lastRow int64       // read so far
 	cut     bool        // reading ended there, before the slice's end
 	saver   *saver
@@ -45,8 +46,9 @@ type run struct {
 
 // counts are an attempt's rows so far.
 type counts struct {
-	mu   sync.Mutex
-	rows modelmanager.JobRows
+	mu    sync.Mutex
+	rows  modelmanager.JobRows
+	guilt Guilt
 }
 
 func (c *counts) add(rows modelmanager.JobRows) {
@@ -57,10 +59,28 @@ func (c *counts) add(rows modelmanager.JobRows) {
 	c.rows.Rejected += rows.Rejected
 }
 
-func (c *counts) get() modelmanager.JobRows {
+func (c *counts) get() (modelmanager.JobRows, Guilt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rows
+	return c.rows, c.guilt
+}
+
+// judge notes what the search for guilty rows says.
+func (c *counts) judge(found worker.Progress) {
+	guilt := Guilt{Passed: found.Passed}
+	if !found.Passed && len(found.Guilty) > 0 {
+		guilt.Failed, guilt.Message = int64(len(found.Guilty)), found.Guilty[0].Message
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.guilt = guilt
+}
+
+// ask notes whether the search waits for what others say.
+func (c *counts) ask(asks bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.guilt.Asks = asks
 }
 
 // lastWords bounds the sending of a failed attempt's logs.
@@ -79,6 +99,8 @@ func (t *task) shard(ctx context.Context, s *session) error {
 		return err
 	}
 	defer r.abort()
+	r.proven.Store(r.assignment.Proven)
+	r.counts.judge(r.saver.resume)
 	background.Go(func() { r.report(ctx) })
 	background.Go(func() { r.saver.run(ctx) })
 	if err := r.stream(ctx); err != nil {
@@ -192,13 +214,13 @@ func (r *run) commit(ctx context.Context) error {
 			return err
 		}
 	}
-	rows := r.counts.get()
+	rows, guilt := r.counts.get()
 	if !r.assignment.Shard.Filtered {
 		rows.Filled = r.reader.Filled()
 	}
 	commit := Commit{
 		Part: r.part.stored, Rejected: r.rejected.stored, Logs: r.sendLogs(ctx), Rows: rows, Started: r.started,
-		Stopped: r.cut, Header: r.header, CPUSeconds: r.task.cpuSeconds(),
+		Stopped: r.cut, Header: r.header, CPUSeconds: r.task.cpuSeconds(), Guilt: guilt,
 	}
 	if commit.Stopped {
 		commit.LastRow = r.lastRow
@@ -249,15 +271,49 @@ func (r *run) report(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		var order Order
-		data, err := json.Marshal(Progress{Rows: r.counts.get(), CPUSeconds: r.task.cpuSeconds()})
+		data, err := json.Marshal(r.progress())
 		if err != nil {
 			return
 		}
+		var order Order
 		// Not again and again: the next tick does.
-		err = r.once(ctx, "/"+r.assignment.Attempt+"/progress", data, &order)
-		if err == nil && order.Stop {
-			r.stopped.Store(true)
+		if r.once(ctx, "/"+r.assignment.Attempt+"/progress", data, &order) == nil {
+			r.obey(order)
 		}
 	}
+}
+
+func (r *run) progress() Progress {
+	rows, guilt := r.counts.get()
+	return Progress{Rows: rows, CPUSeconds: r.task.cpuSeconds(), Guilt: guilt}
+}
+
+func (r *run) obey(order Order) {
+	if order.Stop {
+		r.stopped.Store(true)
+	}
+	if order.Proven {
+		r.proven.Store(true)
+	}
+}
+
+// provenElsewhere asks the server whether the model has answered rows of the
+// job, unless that is known; as long as other attempts may, it waits for them.
+func (r *run) provenElsewhere(ctx context.Context) (bool, error) {
+	defer r.counts.ask(false)
+	for !r.proven.Load() {
+		r.counts.ask(true)
+		var order Order
+		if err := r.call(ctx, "progress", r.progress(), &order); err != nil {
+			return false, err
+		}
+		r.obey(order)
+		if !order.Proven && (!order.Undecided || order.Stop) {
+			return false, nil
+		}
+		if !order.Proven && !pause(ctx, progressInterval) {
+			return false, ctx.Err()
+		}
+	}
+	return true, nil
 }

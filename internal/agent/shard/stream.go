@@ -82,7 +82,11 @@ func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, result
 					return err
 				}
 				search = worker.NewSearch(p, worker.SearchOptions{
-					Predictions: r.predictions, Resume: r.saver.resume, Save: r.saver.save,
+					Predictions: r.predictions, Resume: r.saver.resume, Proven: r.provenElsewhere,
+					Save: func(found worker.Progress) {
+						r.counts.judge(found)
+						r.saver.save(found)
+					},
 				})
 			}
 			answer, err := search.Predict(ctx, batch.Record)
@@ -94,9 +98,6 @@ func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, result
 		if err := send(ctx, results, result); err != nil {
 			return err
 		}
-	}
-	if search != nil {
-		return search.Finish()
 	}
 	return ctx.Err()
 }

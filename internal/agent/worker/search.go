@@ -14,9 +14,9 @@ import (
 // the rows at fault.
 const MaxRestarts = 64
 
-// maxUnproven bounds the rows that fail one after another before any row has
+// MaxUnproven bounds the rows of a job that fail before any row of it has
 // passed: beyond it the model is at fault, not the rows.
-const maxUnproven = 64
+const MaxUnproven = 64
 
 // Progress is what a Search has found so far. It is saved with the shard, so
 // that its next attempt doesn't search again.
@@ -27,6 +27,11 @@ type Progress struct {
 	Guilty []modelmanager.RowError `json:"guilty,omitempty"`
 }
 
+// FailsEverything is the fault of a model that answers no row: CodeModelError.
+func FailsEverything(message string) error {
+	return modelmanager.Errorf(modelmanager.CodeModelError, "the model fails on every row: %s", message)
+}
+
 // SearchOptions say how a Search works.
 type SearchOptions struct {
 	// Predictions checks answers; one that breaks it is the fault of a row.
@@ -35,12 +40,17 @@ type SearchOptions struct {
 	Resume      Progress       // of an earlier attempt at the same shard, with the same rows per call
 	Save        func(Progress) // called when there is something new to save; may be nil
 	MaxRestarts int            // zero: MaxRestarts
+	// Proven tells whether the model has answered other rows of the job, by now:
+	// it decides where no row of this shard passes. Nil: there are no others.
+	Proven func(ctx context.Context) (bool, error)
 }
 
 // Search is a Predictor for one shard that finds the rows at fault when a call
 // fails as a whole, dies or times out: it halves the call on a fresh worker
-// until single rows are known. A lone row is guilty after failing twice. It is
-// for one goroutine, and calls must come in the order of the shard's rows.
+// until single rows are known. A lone row is guilty after failing twice, which
+// counts only if the model answers others: whoever takes the answers looks at
+// Progress.Passed. It is for one goroutine, and calls must come in the order of
+// the shard's rows.
 type Search struct {
 	predictor Predictor
 	options   SearchOptions
@@ -74,21 +84,12 @@ func (s *Search) Progress() Progress {
 	return p
 }
 
-// Finish is called when all rows have been asked. Where rows were called
-// guilty though none has passed, the model is at fault: CodeModelError.
-func (s *Search) Finish() error {
-	if s.progress.Passed || len(s.progress.Guilty) == 0 {
-		return nil
+// proven tells whether the model has answered any row.
+func (s *Search) proven(ctx context.Context) (bool, error) {
+	if s.progress.Passed || s.options.Proven == nil {
+		return s.progress.Passed, nil
 	}
-	return s.failsEverything()
-}
-
-func (s *Search) failsEverything() error {
-	reason := "without a reason"
-	if len(s.progress.Guilty) > 0 {
-		reason = s.progress.Guilty[0].Message
-	}
-	return modelmanager.Errorf(modelmanager.CodeModelError, "the model fails on every row: %s", reason)
+	return s.options.Proven(ctx)
 }
 
 // Predict returns an Answer in which guilty rows are null and have errors. Its
@@ -163,7 +164,7 @@ func (c *searchCall) section(ctx context.Context, from, to int64, ask bool) erro
 		if err == nil || ctx.Err() != nil || !Attributable(err) {
 			return err
 		}
-		if err := c.search.failed(err); err != nil {
+		if err := c.search.failed(ctx, err); err != nil {
 			return err
 		}
 		if to-from == 1 {
@@ -201,7 +202,7 @@ func (c *searchCall) lone(ctx context.Context, row int64, first error) error {
 	if err == nil || ctx.Err() != nil || !Attributable(err) {
 		return err
 	}
-	if err := s.failed(err); err != nil {
+	if err := s.failed(ctx, err); err != nil {
 		return err
 	}
 	message := clip(err.Error())
@@ -209,10 +210,14 @@ func (c *searchCall) lone(ctx context.Context, row int64, first error) error {
 	c.parts = append(c.parts, part{from: row, to: row + 1})
 	s.progress.Guilty = append(s.progress.Guilty, modelmanager.RowError{Row: c.base + row, Message: message})
 	s.save()
-	if !s.progress.Passed && len(s.progress.Guilty) >= maxUnproven {
-		return s.failsEverything()
+	if len(s.progress.Guilty) < MaxUnproven {
+		return nil
 	}
-	return nil
+	proven, err := s.proven(ctx)
+	if err == nil && !proven {
+		err = FailsEverything(s.progress.Guilty[0].Message)
+	}
+	return err
 }
 
 // ask asks for the rows from … to, and keeps the answer.
@@ -263,7 +268,7 @@ func merge(refused, bad []modelmanager.RowError) []modelmanager.RowError {
 }
 
 // failed counts a failed call.
-func (s *Search) failed(err error) error {
+func (s *Search) failed(ctx context.Context, err error) error {
 	if !Lost(err) {
 		return nil
 	}
@@ -272,8 +277,10 @@ func (s *Search) failed(err error) error {
 	if s.progress.Restarts <= s.options.MaxRestarts {
 		return nil
 	}
-	if !s.progress.Passed {
-		return modelmanager.Errorf(modelmanager.CodeModelError, "the model fails on every row: %w", err)
+	if proven, unknown := s.proven(ctx); unknown != nil {
+		return unknown
+	} else if !proven {
+		return FailsEverything(clip(err.Error()))
 	}
 	return modelmanager.Errorf(modelmanager.CodeModelError,
 		"the worker had to be restarted more than %d times to find the rows at fault; the last time: %w", s.options.MaxRestarts, err)

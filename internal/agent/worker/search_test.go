@@ -72,11 +72,11 @@ func TestSearchFindsTheGuilty(t *testing.T) {
 			}
 			checkCall(r, search, guilty, from, min(n, from+size))
 		}
-		err := search.Finish()
-		if all := len(guilty) == n; all != (modelmanager.CodeOf(err) == modelmanager.CodeModelError) {
-			r.Fatalf("%d of %d rows are guilty: %v", len(guilty), n, err)
+		progress := search.Progress()
+		if all := len(guilty) == n; all == progress.Passed || len(progress.Guilty) != len(guilty) {
+			r.Fatalf("%d of %d rows are guilty: %+v", len(guilty), n, progress)
 		}
-		if progress := search.Progress(); progress.Restarts > worker.MaxRestarts {
+		if progress.Restarts > worker.MaxRestarts {
 			r.Fatalf("%d restarts", progress.Restarts)
 		}
 	})
@@ -133,6 +133,12 @@ func TestAModelThatFailsEverything(t *testing.T) {
 	if f.calls > 300 {
 		t.Errorf("%d calls", f.calls)
 	}
+	asked := 0
+	elsewhere := worker.SearchOptions{Proven: func(context.Context) (bool, error) { asked++; return true, nil }}
+	answer, err := worker.NewSearch(f, elsewhere).Predict(context.Background(), plain(values...))
+	if err != nil || len(answer.Errors) != len(values) || asked == 0 {
+		t.Errorf("the model answers other rows of the job: %v", err)
+	}
 }
 
 // TestSearchWithWorkers finds a row that kills its worker, and one that hangs it.
@@ -155,8 +161,8 @@ func TestSearchWithWorkers(t *testing.T) {
 			if want := "[20 22 24 (null) 28 30]"; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
-			if err := search.Finish(); err != nil {
-				t.Error(err)
+			if !search.Progress().Passed {
+				t.Error("no row has passed")
 			}
 		})
 	}
