@@ -132,14 +132,7 @@ func (r *run) open(ctx context.Context) error {
 	if r.saver, err = r.newSaver(ctx); err != nil {
 		return err
 	}
-	src, input, slice, err := r.shardSource(ctx)
-	if err != nil {
-		return err
-	}
-	r.reader, err = dataset.NewReader(ctx, src, input, r.features, slice, dataset.ReaderOptions{
-		BatchRows: r.spec.Batch.RowsPerCall, Parallel: min(runtime.GOMAXPROCS(0), 4),
-	})
-	if err != nil {
+	if r.reader, err = r.newReader(ctx); err != nil {
 		return err
 	}
 	if r.part, err = r.newParcel(ctx, "part", func(u *URLs) string { return u.Part }); err != nil {
@@ -157,6 +150,17 @@ func (r *run) open(ctx context.Context) error {
 	}
 	r.writer, err = dataset.NewWriter(r.part, options)
 	return err
+}
+
+// newReader reads the shard's rows, from the first.
+func (r *run) newReader(ctx context.Context) (*dataset.Reader, error) {
+	src, input, slice, err := r.shardSource(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return dataset.NewReader(ctx, src, input, r.features, slice, dataset.ReaderOptions{
+		BatchRows: r.spec.Batch.RowsPerCall, Parallel: min(runtime.GOMAXPROCS(0), 4),
+	})
 }
 
 // headerSize is the size of a part without rows: what has to be left out of

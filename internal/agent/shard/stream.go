@@ -36,7 +36,10 @@ func (r *run) stream(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		defer close(results)
-		if OneShard(r.spec) {
+		switch {
+		case r.spec.Run.Job != nil:
+			return r.predictFile(ctx, batches, results)
+		case OneShard(r.spec):
 			return r.predictTogether(ctx, batches, results)
 		}
 		return r.predict(ctx, batches, results)
@@ -100,79 +103,6 @@ func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, result
 		}
 	}
 	return ctx.Err()
-}
-
-// predictTogether asks the worker once for all rows.
-func (r *run) predictTogether(ctx context.Context, batches <-chan *dataset.Batch, results chan<- answered) error {
-	var all []*dataset.Batch
-	var records []arrow.RecordBatch
-	for batch := range batches {
-		all = append(all, batch)
-		records = append(records, batch.Record)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	record, refused, err := r.together(ctx, records)
-	if err != nil {
-		return err
-	}
-	from := int64(0)
-	for _, batch := range all {
-		n := batch.Record.NumRows()
-		result := answered{batch: batch}
-		if n > 0 {
-			result.record = record.NewSlice(from, from+n)
-			for _, e := range refused {
-				if e.Row >= from && e.Row < from+n {
-					e.Row -= from
-					result.refused = append(result.refused, e)
-				}
-			}
-		}
-		from += n
-		if err := send(ctx, results, result); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *run) together(ctx context.Context, records []arrow.RecordBatch) (arrow.RecordBatch, []modelmanager.RowError, error) {
-	rows := int64(0)
-	for _, record := range records {
-		rows += record.NumRows()
-	}
-	if rows == 0 {
-		return nil, nil, nil
-	}
-	p, err := r.predictor(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	whole, err := worker.Concatenate(r.features.Arrow(), records)
-	if err != nil {
-		return nil, nil, err
-	}
-	answer, err := p.Predict(ctx, whole)
-	if err != nil {
-		return nil, nil, err
-	}
-	checked, bad, err := r.predictions.CheckPredictions(answer.Record, int(rows))
-	if err != nil {
-		return nil, nil, err
-	}
-	refused := answer.Errors
-	named := make(map[int64]bool, len(refused))
-	for _, e := range refused {
-		named[e.Row] = true
-	}
-	for _, e := range bad {
-		if !named[e.Row] { // an all-null row of a refusal isn't wrong, too
-			refused = append(refused, e)
-		}
-	}
-	return checked, refused, nil
 }
 
 func send(ctx context.Context, results chan<- answered, result answered) error {

@@ -26,7 +26,7 @@ func (s *httpSession) encode(rows arrow.RecordBatch) (body []byte, contentType s
 	features := s.options.Features
 	format := s.run.Format
 	if format == "csv" {
-		body, err := appendCSV(nil, features, rows)
+		body, err := appendCSV(appendCSVHeader(nil, features), features, rows)
 		return body, "text/csv", err
 	}
 	b, err := openEnvelope(s.run.Envelope)

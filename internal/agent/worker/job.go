@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
 )
 
 // Job is the Predictor of run.job: each call runs the command once, from file
@@ -37,70 +37,130 @@ func NewJob(options Options) *Job {
 // Close closes the log.
 func (j *Job) Close() error { return j.log.Close() }
 
-// Predict runs the command, at most for batch.timeout.
+// Predict runs the command for rows that are in memory.
 func (j *Job) Predict(ctx context.Context, rows arrow.RecordBatch) (*Answer, error) {
+	run, err := j.Begin()
+	if err != nil {
+		return nil, err
+	}
+	defer run.Close()
+	if err := run.Write(rows); err != nil {
+		return nil, err
+	}
+	if err := run.Run(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := run.Next(int(rows.NumRows()))
+	if err == nil {
+		err = run.End()
+	}
+	return answer, err
+}
+
+// JobRun is one run of the command. Rows go into its input and answers come
+// from its output batch by batch, so that neither is ever in memory. Write all
+// rows, Run, ask for as many answers by Next, and End; Close, whatever happens.
+type JobRun struct {
+	job     *Job
+	dir     string
+	input   *os.File
+	buffer  []byte
+	rows    int64 // written
+	answers *answers
+}
+
+// Begin makes the command's files.
+func (j *Job) Begin() (*JobRun, error) {
 	dir, err := os.MkdirTemp(j.options.RunDir, "job-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the command's files: %w", err)
 	}
-	defer os.RemoveAll(dir)
-	input, output, err := j.writeInput(dir, rows)
+	r := &JobRun{job: j, dir: dir}
+	r.input, err = os.OpenFile(r.path("input"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil && r.lines() == "csv" {
+		_, err = r.input.Write(appendCSVHeader(nil, j.options.Features))
+	}
 	if err != nil {
-		return nil, err
+		r.Close()
+		return nil, writingInput(err)
 	}
-	if err := j.run(ctx, input, output); err != nil {
-		return nil, err
-	}
-	data, err := readBounded(output, j.options.AnswerLimit)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, modelmanager.Errorf(modelmanager.CodeModelError, "%s ended without writing $MM_OUTPUT", j.options.program())
-	case errors.Is(err, errTooLong):
-		return nil, modelmanager.Errorf(modelmanager.CodeModelError, "what %s wrote to $MM_OUTPUT is larger than allowed: more than %s",
-			j.options.program(), bytesText(j.options.AnswerLimit))
-	case err != nil:
-		return nil, fmt.Errorf("reading what the command wrote: %w", err)
-	}
-	return readAnswers(j.options.Predictions, data, int(rows.NumRows()))
+	return r, nil
 }
 
-func (j *Job) writeInput(dir string, rows arrow.RecordBatch) (input, output string, err error) {
-	extension := "csv"
-	var data []byte
-	if j.options.Spec.Env["MM_INPUT_FORMAT"] == "jsonl" {
-		extension = "jsonl"
+func writingInput(err error) error { return fmt.Errorf("writing the command's input: %w", err) }
+
+// lines is the format of the input.
+func (r *JobRun) lines() string {
+	if r.job.options.Spec.Env["MM_INPUT_FORMAT"] == "jsonl" {
+		return "jsonl"
+	}
+	return "csv"
+}
+
+func (r *JobRun) path(name string) string { return filepath.Join(r.dir, name+"."+r.lines()) }
+
+// Write adds rows to the input.
+func (r *JobRun) Write(rows arrow.RecordBatch) error {
+	data, features := r.buffer[:0], r.job.options.Features
+	if r.lines() == "jsonl" {
 		for i := range int(rows.NumRows()) {
-			data = append(j.options.Features.AppendRow(data, rows, i), '\n')
+			data = append(features.AppendRow(data, rows, i), '\n')
 		}
-	} else if data, err = appendCSV(nil, j.options.Features, rows); err != nil {
-		return "", "", fmt.Errorf("writing the command's input: %w", err)
+	} else {
+		var err error
+		if data, err = appendCSV(data, features, rows); err != nil {
+			return writingInput(err)
+		}
 	}
-	input = filepath.Join(dir, "input."+extension)
-	if err := os.WriteFile(input, data, 0o600); err != nil {
-		return "", "", fmt.Errorf("writing the command's input: %w", err)
+	r.buffer, r.rows = data, r.rows+rows.NumRows()
+	if _, err := r.input.Write(data); err != nil {
+		return writingInput(err)
 	}
-	return input, filepath.Join(dir, "output."+extension), nil
+	return nil
 }
 
-// readBounded refuses what isn't a plain file, too: a pipe would never end.
-func readBounded(path string, limit int64) ([]byte, error) {
-	info, err := os.Lstat(path)
+// Run runs the command, at most for batch.timeout, and opens its output.
+func (r *JobRun) Run(ctx context.Context) error {
+	if err := r.input.Close(); err != nil {
+		return writingInput(err)
+	}
+	output := r.path("output")
+	if err := r.job.run(ctx, r.path("input"), output); err != nil {
+		return err
+	}
+	info, err := os.Lstat(output)
+	if errors.Is(err, os.ErrNotExist) {
+		return modelmanager.Errorf(modelmanager.CodeModelError, "%s ended without writing $MM_OUTPUT", r.job.options.program())
+	}
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("reading what the command wrote: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is no plain file")
+	if !info.Mode().IsRegular() { // a pipe would never end
+		return modelmanager.Errorf(modelmanager.CodeModelError, "what %s made of $MM_OUTPUT is no plain file", r.job.options.program())
 	}
-	file, err := os.Open(path)
+	source, err := dataset.NewFileSource(output)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("reading what the command wrote: %w", err)
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = errTooLong
+	r.answers, err = openAnswers(r.job.options.Predictions, source, 0)
+	return err
+}
+
+// Next returns the answers to the next n rows, of which there are n or more.
+func (r *JobRun) Next(n int) (*Answer, error) { return r.answers.next(n, r.rows) }
+
+// End makes sure that there are no more answers than rows.
+func (r *JobRun) End() error { return r.answers.end(r.rows) }
+
+// Close removes the files.
+func (r *JobRun) Close() {
+	if r.input != nil {
+		_ = r.input.Close() // once more, maybe
 	}
-	return data, err
+	if r.answers != nil {
+		r.answers.close()
+	}
+	_ = os.RemoveAll(r.dir) // what is left goes with the agent's own folder
 }
 
 // run runs the command to its end.
