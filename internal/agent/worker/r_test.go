@@ -64,6 +64,9 @@ func TestRAnswers(t *testing.T) {
 	needs(t, "Rscript")
 	number := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}}
 	two := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}, {Name: "label", Type: modelmanager.String, Enum: []any{"a", "b"}}}
+	numbers := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}, {Name: "q", Type: modelmanager.Number}}
+	fixed := 3
+	classes := []modelmanager.Field{{Name: "classes", Type: modelmanager.Array, Length: &fixed, Labels: []string{"a", "b", "c"}, Items: &modelmanager.Field{Type: modelmanager.Number}}}
 	tests := []struct {
 		name        string
 		predictions []modelmanager.Field
@@ -78,7 +81,26 @@ func TestRAnswers(t *testing.T) {
 		{"stops", number, `stop("no such thing")`, `no such thing`},
 		{"prints", number, `{ print(rows); cat("hello\n"); rows$x }`, `[{"p":1},{"p":2},{"p":3}]`},
 		{"NaN", number, `c(NaN, 1, 2)`, `0:p`},
-		{"connection", number, `stop("cannot open the connection")`, `the model can't answer right now`},
+		{"matrix by name", numbers, `matrix(1:6, 3, dimnames = list(NULL, c("q", "p")))`, `[{"p":4,"q":1},{"p":5,"q":2},{"p":6,"q":3}]`},
+		{"matrix of others", two, `matrix(1:6, 3, dimnames = list(NULL, c("u", "v")))`, `the columns u, v, none of which is a prediction`},
+		{"matrix, permuted", number, `{ m <- cbind(p = rows$x); rownames(m) <- 1:3; m[c(3, 1, 2), , drop = FALSE] }`, `[{"p":1},{"p":2},{"p":3}]`},
+		{"frame, one twice", number, `structure(data.frame(p = rows$x, q = 9), names = c("p", "p"))`, `two columns named p`},
+		{"vector, permuted", number, `{ v <- setNames(rows$x, 1:3); sort(v, decreasing = TRUE) }`, `[{"p":1},{"p":2},{"p":3}]`},
+		{"vector of other rows", number, `setNames(rows$x, c(7, 8, 9))`, `are not those of rows`},
+		{"list, permuted", two, `list(label = setNames(c("a", "b", "b"), c(2, 1, 3)), p = rows$x)`, `[{"p":1,"label":"b"},{"p":2,"label":"a"},{"p":3,"label":"b"}]`},
+		{"list of rows", two, `lapply(rows$x, function(v) list(label = "b", p = v))`, `[{"p":1,"label":"b"},{"p":2,"label":"b"},{"p":3,"label":"b"}]`},
+		{"list of rows, another name", number, `lapply(rows$x, function(v) list(q = v))`, `"q", which is no prediction`},
+		{"classes", classes, `matrix(c(.1, .2, .7), 3, 3, byrow = TRUE, dimnames = list(NULL, c("c", "a", "b")))`, `[{"classes":[0.2,0.7,0.1]},{"classes":[0.2,0.7,0.1]},{"classes":[0.2,0.7,0.1]}]`},
+		{"classes in a frame", classes, `data.frame(c = rows$x, a = .2, b = .7)`, `[{"classes":[0.2,0.7,1]},{"classes":[0.2,0.7,2]},{"classes":[0.2,0.7,3]}]`},
+		{"classes by row", classes, `I(lapply(rows$x, function(v) c(b = 2, a = 1, c = v)))`, `[{"classes":[1,2,1]},{"classes":[1,2,2]},{"classes":[1,2,3]}]`},
+		{"other classes", classes, `matrix(1, 3, 3, dimnames = list(NULL, c("c", "a", "d")))`, `the items of classes are named c, a, d, and the labels are a, b, c`},
+		{"connection", number, `stop("cannot open the connection to 'http://features.example.org/'")`, `the model can't answer right now`},
+		{"refused", number, `close(socketConnection("127.0.0.1", 1, timeout = 2))`, `the model can't answer right now`},
+		{"no such file", number, `readRDS("gone.rds")`, `the model failed: `},
+		{"class", number, `stop(errorCondition("the feature store is away", class = "connection_error"))`, `the model can't answer right now: Error`},
+		{"class of a cause", number, `stop(errorCondition("no features", parent = errorCondition("slow", class = "TimeoutError")))`, `the model can't answer right now`},
+		{"class of curl", number, `stop(errorCondition("x", class = c("curl_error_operation_timedout", "curl_error")))`, `the model can't answer right now`},
+		{"another class", number, `stop(errorCondition("no such customer", class = "lookup_error"))`, `the model failed: `},
 		{"params", number, `rows$x * params$factor`, `[{"p":3},{"p":6},{"p":9}]`},
 	}
 	for _, test := range tests {

@@ -127,36 +127,95 @@ local({
       stop(sprintf("predict returned %d columns for %d predictions: %s", width, count, hint), call. = FALSE)
     }
     if (is.null(result)) stop("the function returned NULL; it must return predictions for its rows", call. = FALSE)
+    by_row <- is.list(result) && !is.data.frame(result) && is.null(names(result)) && n > 0L && are_rows(result)
+    if (by_row) result <- from_rows(result)
+    if (is_labelled(result, fields)) result <- as.matrix(result)
     if (is.data.frame(result)) {
-      columns <- as.list(result)
       if (nrow(result) != n) wrong_count(nrow(result), n)
-      order <- suppressWarnings(as.integer(attr(result, "row.names")))
-      if (!anyNA(order) && length(order) == n && !identical(order, seq_len(n))) {
-        if (!setequal(order, seq_len(n))) {
-          stop("the row names of what was returned are not those of rows, so that predictions can't be told apart", call. = FALSE)
-        }
-        columns <- lapply(columns, function(column) column[base::order(order)])
-      }
-      return(columns)
+      twice <- anyDuplicated(names(result))
+      if (twice) stop(sprintf("predict returned two columns named %s", names(result)[[twice]]), call. = FALSE)
+      order <- order_of(attr(result, "row.names"), n)
+      return(lapply(as.list(result), function(column) if (is.null(order)) column else column[order]))
     }
     if (is.matrix(result)) {
       if (nrow(result) != n) wrong_count(nrow(result), n)
-      if (!is.null(colnames(result)) && all(names_wanted %in% colnames(result))) {
-        return(sapply(colnames(result), function(k) unname(result[, k]), simplify = FALSE))
-      }
+      order <- order_of(rownames(result), n)
+      if (!is.null(order)) result <- result[order, , drop = FALSE]
+      headers <- colnames(result)
       if (count == 1L && fields[[1L]]$type == "array") {
+        result <- by_label(result, fields[[1L]])
         return(structure(list(lapply(seq_len(n), function(i) unname(result[i, ]))), names = names_wanted))
       }
+      if (!is.null(headers) && any(names_wanted %in% headers)) {
+        twice <- anyDuplicated(headers)
+        if (twice) stop(sprintf("predict returned two columns named %s", headers[[twice]]), call. = FALSE)
+        return(structure(lapply(seq_along(headers), function(i) unname(result[, i])), names = headers))
+      }
       if (ncol(result) != count) misfit(ncol(result))
+      if (count > 1L && !is.null(headers)) {
+        stop(sprintf("predict returned a matrix with the columns %s, none of which is a prediction; name them %s, or return unname(…) to fill these in order",
+          paste(headers, collapse = ", "), paste(names_wanted, collapse = ", ")), call. = FALSE)
+      }
       return(structure(lapply(seq_len(count), function(i) unname(result[, i])), names = names_wanted))
     }
-    if (is.list(result) && !is.null(names(result)) && any(names_wanted %in% names(result))) {
+    if (is.list(result) && (by_row || any(names_wanted %in% names(result)))) {
+      twice <- anyDuplicated(names(result))
+      if (twice) stop(sprintf("predict returned two columns named %s", names(result)[[twice]]), call. = FALSE)
       for (column in result) if (length(column) != n) wrong_count(length(column), n)
-      return(result)
+      return(lapply(result, aligned, n = n))
     }
     if (count != 1L) misfit(1L)
     if (length(result) != n) wrong_count(length(result), n)
-    structure(list(unname(result)), names = names_wanted)
+    structure(list(aligned(result, n)), names = names_wanted)
+  }
+
+  # Whether a list has one named list for each row, and how to make columns of it.
+  are_rows <- function(rows) {
+    keys <- if (length(rows) > 0L) names(rows[[1L]])
+    !is.null(keys) && all(vapply(rows, function(row) {
+      is.list(row) && length(row) == length(keys) && setequal(names(row), keys)
+    }, logical(1L)))
+  }
+
+  from_rows <- function(rows) {
+    keys <- names(rows[[1L]])
+    structure(lapply(keys, function(key) lapply(rows, function(row) row[[key]])), names = keys)
+  }
+
+  # How to put answers that are named by their rows' numbers into the order of
+  # the rows: NULL if they are in it, or have no such names.
+  order_of <- function(labels, n) {
+    if (is.null(labels) || length(labels) != n) return(NULL)
+    numbers <- suppressWarnings(as.integer(labels))
+    if (anyNA(numbers) || identical(numbers, seq_len(n))) return(NULL)
+    if (!setequal(numbers, seq_len(n))) {
+      stop("the row names of what was returned are not those of rows, so that predictions can't be told apart; keep them, or return unname(…)", call. = FALSE)
+    }
+    order(numbers)
+  }
+
+  # A vector in the order of the rows.
+  aligned <- function(values, n) {
+    order <- order_of(names(values), n)
+    unname(if (is.null(order)) values else values[order])
+  }
+
+  # Whether a data.frame has the items of the only prediction, an array, as columns.
+  is_labelled <- function(result, fields) {
+    is.data.frame(result) && length(fields) == 1L && fields[[1L]]$type == "array" &&
+      !(fields[[1L]]$name %in% names(result)) && length(fields[[1L]]$labels) > 0L && setequal(names(result), unlist(fields[[1L]]$labels))
+  }
+
+  # A matrix, or one row's vector, with its items in the order of an array's labels.
+  by_label <- function(items, field) {
+    given <- if (is.matrix(items)) colnames(items) else names(items)
+    labels <- unlist(field$labels)
+    if (is.null(given) || is.null(labels) || identical(given, labels)) return(items)
+    if (length(given) != length(labels) || !setequal(given, labels)) {
+      stop(sprintf("the items of %s are named %s, and the labels are %s; name them alike, or return unname(…) to fill them in order",
+        field$name, paste(given, collapse = ", "), paste(labels, collapse = ", ")), call. = FALSE)
+    }
+    if (is.matrix(items)) items[, labels, drop = FALSE] else items[labels]
   }
 
   wrong_count <- function(got, n) {
@@ -174,7 +233,7 @@ local({
     if (is.list(values)) {
       cells <- vapply(values, function(v) {
         if (is.null(v)) "null"
-        else if (identical(field$type, "array")) paste0("[", paste(written(v, field$items), collapse = ","), "]")
+        else if (identical(field$type, "array")) paste0("[", paste(written(by_label(v, field), field$items), collapse = ","), "]")
         else if (length(v) == 1L) written(v, field)
         else stop(sprintf("the prediction %s has a row with %d values", field$name, length(v)), call. = FALSE)
       }, character(1L))
@@ -270,9 +329,21 @@ local({
     sprintf("{\"id\":%s,\"n\":%d,\"columns\":{%s}%s}", request$id_text, n, paste(parts, collapse = ","), errors)
   }
 
-  is_transient <- function(message) {
-    grepl("cannot open the connection|connection (refused|reset|timed out)|timed? ?out|could not resolve host|temporarily unavailable",
-      message, ignore.case = TRUE)
+  # Whether a condition speaks of a connection or a time-out, not of the rows:
+  # by its class, that of what it came from, or the words of base R and libcurl,
+  # whose conditions have no classes.
+  is_transient <- function(condition) {
+    for (depth in 1:10) {
+      if (!inherits(condition, "condition")) return(FALSE)
+      if (any(grepl("^(connection_?error|timeout_?error|timeoutexception|httr2_failure|httr2_timeout|callr_timeout_error|curl_error_(couldnt_.*|operation_timed.*|send_error|recv_error|got_nothing|partial_file))$",
+        class(condition), ignore.case = TRUE))) return(TRUE)
+      if (grepl("cannot open the connection to '(https?|ftp)|connection (was )?(refused|reset|timed out)|failed to connect|couldn't connect|could not connect to server|could not resolve host|timeout was reached|operation timed out|server closed the connection|temporarily unavailable",
+        conditionMessage(condition), ignore.case = TRUE)) return(TRUE)
+      called <- conditionCall(condition)
+      if (is.call(called) && identical(called[[1L]], quote(socketConnection))) return(TRUE)
+      condition <- condition$parent
+    }
+    FALSE
   }
 
   # ---- loading
@@ -320,7 +391,7 @@ local({
       error = function(e) {
         reason <- reason_of(e)
         message(reason)
-        retry <- if (is_transient(conditionMessage(e))) ",\"retry\":true" else ""
+        retry <- if (is_transient(e)) ",\"retry\":true" else ""
         sprintf("{\"id\":%s,\"error\":%s%s}", request$id_text, quote_json(reason), retry)
       })
     say(text)
