@@ -18,7 +18,7 @@ import (
 var saveScript string
 
 // The versions of the model's own lock file, where both have a package.
-var packages = []string{"mlflow==3.17.2", "scikit-learn==1.9.1", "pandas==3.1.1", "numpy==2.4.6"}
+var packages = []string{"mlflow==3.17.2", "scikit-learn==1.6.1", "pandas==2.3.3", "numpy==2.2.6"}
 
 // mlflow is a running `mlflow models serve`.
 type mlflow struct {

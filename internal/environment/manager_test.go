@@ -257,6 +257,15 @@ func TestR(t *testing.T) {
 	if err != nil || e.R == "" || e.Hash != "" {
 		t.Fatalf("without a lock file: %+v, %v", e, err)
 	}
+	// A version of R alone asks for nothing that would have to be fetched.
+	for _, text := range []string{`{"R": {"Version": "4.2.2"}, "Packages": {}}`, `{"R": {"Version": "3.0.0"}}`} {
+		if err := os.WriteFile(filepath.Join(dir, "renv.lock"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := m.Prepare(t.Context(), need, nil); err != nil || e.Hash != "" || e.R == "" {
+			t.Errorf("with the lock %s: %+v, %v", text, e, err)
+		}
+	}
 	lock := func(name, version string) {
 		text := fmt.Sprintf(`{"R": {"Version": "4.2.2"}, "Packages": {%q: {"Package": %q, "Version": %q}}}`, name, name, version)
 		if err := os.WriteFile(filepath.Join(dir, "renv.lock"), []byte(text), 0o600); err != nil {
