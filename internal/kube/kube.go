@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +16,10 @@ import (
 
 	"modelmanager.dev"
 )
+
+// answerWithin bounds every request to a cluster that Connect finds. Those who
+// have less time set a bound of their own.
+const answerWithin = time.Minute
 
 // Connect finds the cluster: that of a kubeconfig file, if one is named here or
 // by the environment as kubectl's are, or else the one that this program runs in.
@@ -27,6 +32,7 @@ func Connect(kubeconfig, userAgent string) (*rest.Config, error) {
 			"finding the cluster: %w; run in a pod with a service account, or name a file with --kubeconfig", err)
 	}
 	config.UserAgent = userAgent
+	Bound(config, answerWithin)
 	return config, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,6 +186,20 @@ func (c *Cluster) StartAPIServer(t testing.TB) {
 	t.Helper()
 	if err := c.startAPIServer(); err != nil {
 		t.Fatalf("starting the apiserver again: %v", err)
+	}
+}
+
+// PauseAPIServer makes the apiserver hang: it keeps its connections, takes new
+// ones, and answers nothing, until ResumeAPIServer.
+func (c *Cluster) PauseAPIServer(t testing.TB) { c.signal(t, syscall.SIGSTOP) }
+
+// ResumeAPIServer lets the apiserver go on.
+func (c *Cluster) ResumeAPIServer(t testing.TB) { c.signal(t, syscall.SIGCONT) }
+
+func (c *Cluster) signal(t testing.TB, signal syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(c.apiserver.pid, signal); err != nil {
+		t.Fatalf("telling the apiserver %v: %v", signal, err)
 	}
 }
 

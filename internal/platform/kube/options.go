@@ -38,7 +38,12 @@ type Options struct {
 
 	// Stuck is how long a pod may prepare, or a job be without pods, before the
 	// cluster's events are asked why; default 3s.
-	Stuck  time.Duration
+	Stuck time.Duration
+	// Lost is how long a task's pod may take to end beyond its grace, before its
+	// node is taken to be lost and the task is run elsewhere; default 1m.
+	Lost time.Duration
+	// Answer is how long one question to the API server may take; default 10s.
+	Answer time.Duration
 	Logger *slog.Logger // default slog.Default
 }
 
@@ -67,6 +72,12 @@ func (o *Options) complete() error {
 	}
 	if o.Stuck <= 0 {
 		o.Stuck = 3 * time.Second
+	}
+	if o.Lost <= 0 {
+		o.Lost = time.Minute
+	}
+	if o.Answer <= 0 {
+		o.Answer = 10 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -84,7 +84,7 @@ func (o *Options) template(p podPlan) corev1.PodTemplateSpec {
 		TerminationGracePeriodSeconds: seconds(p.grace),
 		ServiceAccountName:            s.Identity,
 		NodeSelector:                  o.NodeSelector,
-		Tolerations:                   o.Tolerations,
+		Tolerations:                   o.tolerations(),
 		PriorityClassName:             p.priorityClass,
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsUser: new(int64(userID)), RunAsGroup: new(int64(userID)), RunAsNonRoot: new(true),

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -233,9 +232,7 @@ func (w *taskWatch) apply(change turnChange) {
 		w.driver.options.Logger.Error("writing the turn of a Job", "job", change.job.Name, "error", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(w.ctx, roundTimeout)
-	defer cancel()
-	job, err := w.driver.client.BatchV1().Jobs(change.job.Namespace).Patch(ctx, change.job.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	job, err := w.driver.client.BatchV1().Jobs(change.job.Namespace).Patch(w.ctx, change.job.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	switch {
 	case err == nil:
 		w.mu.Lock()
@@ -248,9 +245,6 @@ func (w *taskWatch) apply(change turnChange) {
 		w.driver.options.Logger.Warn("a job's turn can't be written", "job", change.job.Name, "error", err)
 	}
 }
-
-// roundTimeout bounds one write of a turn.
-const roundTimeout = 10 * time.Second
 
 // take notes that this driver was told to run a step; others only watch it.
 func (d *Driver) take(key stepKey) {

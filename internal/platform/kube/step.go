@@ -47,6 +47,8 @@ type watchedStep struct {
 	hearing  int  // that are being read
 	endAgain bool // the step's end is to be told again after them
 
+	leaving map[types.UID]*time.Timer // pods that were told to end; see leaves
+
 	unexplained time.Time // since when a task has failed whose pod isn't known to have
 }
 
@@ -107,6 +109,7 @@ func (s *watchedStep) begin() {
 
 func (s *watchedStep) setPod(pod *corev1.Pod, events []corev1.Event) {
 	s.setSeat(pod)
+	s.leaves(pod)
 	s.watch.stirs()
 	a, ok := attemptOf(pod, events)
 	if !ok {
@@ -128,6 +131,7 @@ func (s *watchedStep) dropPod(uid types.UID) {
 	a := s.pods[uid]
 	delete(s.pods, uid)
 	delete(s.seats, uid)
+	s.left(uid)
 	s.watch.stirs()
 	if s.begun && a.phase == attemptRunning {
 		a.phase = attemptLost

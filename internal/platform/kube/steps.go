@@ -86,13 +86,10 @@ func (d *Driver) StopJob(ctx context.Context, job string, step platform.Step) er
 	return d.endJob(ctx, jobName(job, step), stepKey{job, step})
 }
 
-// How often StopJob looks for pods that are left, and how long one may take to
-// end beyond its grace before it is taken for one of a node that is lost, and
-// removed without its word.
+// How often StopJob looks for pods that are left.
 const (
 	lookSoonest = 50 * time.Millisecond
 	lookLatest  = time.Second
-	lostAfter   = 2 * time.Minute
 )
 
 // endJob deletes a Job, and returns when no pod of it is left.
@@ -119,10 +116,9 @@ func (d *Driver) endJob(ctx context.Context, name string, key stepKey) error {
 			return nil
 		}
 		for _, pod := range left.Items {
-			if pod.DeletionTimestamp != nil && time.Since(pod.DeletionTimestamp.Time) > lostAfter {
-				err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0)), Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
-				if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-					return unreachable(doing, err)
+			if pod.DeletionTimestamp != nil && time.Since(pod.DeletionTimestamp.Time) > d.options.Lost {
+				if err := d.giveUp(ctx, &pod); err != nil {
+					return err
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"sync"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -70,11 +71,12 @@ type taskWatch struct {
 	stir    chan struct{} // something has changed that turns depend on
 	reading chan struct{} // has room for the logs that may be read at once
 
-	mu    sync.Mutex
-	steps map[types.UID]*watchedStep
-	ready bool // both lists have been read
-	jobs  bool // the Jobs' list has been read
-	pods  bool // the pods'
+	mu     sync.Mutex
+	steps  map[types.UID]*watchedStep
+	ready  bool // both lists have been read
+	jobs   bool // the Jobs' list has been read
+	pods   bool // the pods'
+	closed bool
 }
 
 func newTaskWatch(ctx context.Context, d *Driver, event func(platform.JobEvent)) *taskWatch {
@@ -199,6 +201,12 @@ func stopped(key stepKey, index, attempt int) platform.JobEvent {
 func (w *taskWatch) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
+	for _, s := range w.steps {
+		for uid := range s.leaving {
+			s.left(uid)
+		}
+	}
 	if !w.ready {
 		return
 	}
@@ -226,7 +234,7 @@ func (w *taskWatch) again(key stepKey) {
 func (w *taskWatch) step(uid types.UID) *watchedStep {
 	s := w.steps[uid]
 	if s == nil {
-		s = &watchedStep{watch: w, uid: uid, pods: map[types.UID]attempt{}, running: map[types.UID]bool{}, seats: map[types.UID]seat{}, heard: map[types.UID]bool{}}
+		s = &watchedStep{watch: w, uid: uid, pods: map[types.UID]attempt{}, running: map[types.UID]bool{}, seats: map[types.UID]seat{}, heard: map[types.UID]bool{}, leaving: map[types.UID]*time.Timer{}}
 		w.steps[uid] = s
 	}
 	return s

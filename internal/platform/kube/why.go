@@ -231,6 +231,8 @@ const wroteTooMuch = "it was ended: it wrote more than %s to its disk (resources
 func endedReason(pod *corev1.Pod) string {
 	message := oneSentence(pod.Status.Message)
 	switch {
+	case pod.Status.Reason == reasonLost:
+		return message
 	case pod.Status.Reason == "Evicted" && strings.Contains(message, `EmptyDir volume "`+scratchVolume+`"`):
 		return fmt.Sprintf(wroteTooMuch, scratchLimit(pod))
 	case pod.Status.Reason == "Evicted":
