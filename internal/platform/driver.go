@@ -26,6 +26,10 @@ type Ref struct {
 	Version int
 }
 
+// AtLeastOne, told to Driver.Scale instead of a number, is for a server that
+// needs a replica and doesn't know how many others have asked for.
+const AtLeastOne = -1
+
 // Replica is one agent of a version, with its worker.
 type Replica struct {
 	ID      string
@@ -106,6 +110,7 @@ type Driver interface {
 	// Scale makes a version have this many replicas, from now on: one that
 	// dies is started again, with back-off. Replicas in excess drain first:
 	// they finish what they have, and take no more. Zero ends all of them.
+	// AtLeastOne starts one where there is none, and else changes nothing.
 	Scale(ctx context.Context, workload Workload, replicas int) error
 
 	// WatchReplicas calls event for every replica there is, then once with

@@ -28,22 +28,15 @@ type Platform struct {
 	replicas *replicaTable
 	jobs     *jobHub
 
-	mu      sync.RWMutex
+	mu      sync.Mutex
 	desired map[Ref]*desired
 }
 
 // desired is what a version was last told to have.
 type desired struct {
-	mu       sync.Mutex // held while the driver is told, so that calls arrive in order
-	workload Workload
-	replicas int
-	told     time.Time
-}
-
-// Desired is a version with the number of replicas that it should have.
-type Desired struct {
-	Workload Workload
-	Replicas int
+	mu    sync.Mutex // held while the driver is told, so that calls arrive in order
+	some  bool       // it should have replicas
+	since time.Time
 }
 
 // New returns a Platform over driver. Run must be called for it to see anything.
@@ -107,14 +100,15 @@ func (p *Platform) Scale(ctx context.Context, workload Workload, replicas int) e
 			return err
 		}
 	}
-	return p.tell(ctx, workload, func(*desired) int { return replicas })
+	return p.tell(ctx, workload, replicas)
 }
 
 // ensureAgain is how long Ensure trusts that what it told the driver is under way.
 const ensureAgain = time.Second
 
 // Ensure makes a version have a replica, if it has none. It is cheap where
-// there is one, ready or on its way: callers may ask on every cold call.
+// there is one, ready or on its way: callers may ask on every cold call. It
+// never takes a replica away that another server has asked for.
 func (p *Platform) Ensure(ctx context.Context, workload Workload) error {
 	if p.replicas.alive(workload.Ref()) {
 		return nil
@@ -122,16 +116,11 @@ func (p *Platform) Ensure(ctx context.Context, workload Workload) error {
 	if err := p.runnable(workload); err != nil {
 		return err
 	}
-	return p.tell(ctx, workload, func(d *desired) int {
-		if d.replicas > 0 && time.Since(d.told) < ensureAgain {
-			return -1
-		}
-		return max(d.replicas, 1)
-	})
+	return p.tell(ctx, workload, AtLeastOne)
 }
 
-// tell tells the driver the number that choose returns (−1: nothing).
-func (p *Platform) tell(ctx context.Context, workload Workload, choose func(*desired) int) error {
+// tell tells the driver how many replicas a version should have.
+func (p *Platform) tell(ctx context.Context, workload Workload, replicas int) error {
 	ref := workload.Ref()
 	p.mu.Lock()
 	d := p.desired[ref]
@@ -143,8 +132,7 @@ func (p *Platform) tell(ctx context.Context, workload Workload, choose func(*des
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	replicas := choose(d)
-	if replicas < 0 {
+	if replicas == AtLeastOne && d.some && time.Since(d.since) < ensureAgain {
 		return nil
 	}
 	if replicas == 0 {
@@ -157,26 +145,8 @@ func (p *Platform) tell(ctx context.Context, workload Workload, choose func(*des
 		}
 		return err
 	}
-	p.mu.Lock()
-	d.workload, d.replicas, d.told = workload, replicas, time.Now()
-	if replicas == 0 {
-		d.workload = Workload{} // nothing needs it, and there may be very many
-	}
-	p.mu.Unlock()
+	d.some, d.since = replicas != 0, time.Now()
 	return nil
-}
-
-// Workloads returns the versions that should have replicas.
-func (p *Platform) Workloads() []Desired {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	var list []Desired
-	for _, d := range p.desired {
-		if d.replicas > 0 {
-			list = append(list, Desired{Workload: d.workload, Replicas: d.replicas})
-		}
-	}
-	return list
 }
 
 // Replicas returns a version's replicas, whatever their stage.

@@ -166,11 +166,12 @@ func TestEnsure(t *testing.T) {
 				t.Errorf("the driver was told (-want +got):\n%s", diff)
 			}
 		}
-		ensure(1)
-		ensure(1) // it's on its way
+		const some = platform.AtLeastOne
+		ensure(some)
+		ensure(some) // it's on its way
 		tell(at("a", agent.StageScheduling, ""))
 		time.Sleep(time.Hour)
-		ensure(1) // it's there
+		ensure(some) // it's there
 		if err := p.Scale(t.Context(), workload, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -178,13 +179,10 @@ func TestEnsure(t *testing.T) {
 			t.Errorf("scaled to zero, a replica shows as %s", replicas[0].Stage)
 		}
 		tell(at("a", agent.StageReady, "")) // told before it heard of its end
-		ensure(1, 0, 1)
+		ensure(some, 0, some)
 		tell(platform.ReplicaEvent{Replica: platform.Replica{ID: "a", Ref: ref}, Gone: true})
 		time.Sleep(time.Minute)
-		ensure(1, 0, 1, 1) // the driver lost it: it's told again
-		if list := p.Workloads(); len(list) != 1 || list[0].Replicas != 1 {
-			t.Errorf("Workloads: %+v", list)
-		}
+		ensure(some, 0, some, some) // the driver lost it: it's told again
 		tell(at("b", agent.StageReady, ""))
 		d.err = errors.New("no connection")
 		if err := p.Scale(t.Context(), workload, 0); err == nil {

@@ -82,7 +82,8 @@ func NewReplicas(table *Table, run RunReplica, backoff Backoff) *Replicas {
 	return &Replicas{table: table, run: run, backoff: backoff.withDefaults(), sets: map[platform.Ref]*replicaSet{}}
 }
 
-// Scale makes a version have this many replicas from now on.
+// Scale makes a version have this many replicas from now on; see
+// platform.Driver.
 func (r *Replicas) Scale(workload platform.Workload, replicas int) error {
 	ref := workload.Ref()
 	r.mu.Lock()
@@ -99,6 +100,9 @@ func (r *Replicas) Scale(workload platform.Workload, replicas int) error {
 		r.sets[ref] = set
 	}
 	set.workload = workload
+	if replicas == platform.AtLeastOne {
+		replicas = max(len(set.slots), 1)
+	}
 	for len(set.slots) < replicas {
 		set.slots = append(set.slots, r.start(workload))
 	}

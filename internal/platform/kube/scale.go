@@ -10,9 +10,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	appsapply "k8s.io/client-go/applyconfigurations/apps/v1"
 	coreapply "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/util/csaupgrade"
 
+	"modelmanager.dev"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -28,7 +31,7 @@ func (d *Driver) Scale(ctx context.Context, workload platform.Workload, replicas
 	}
 	defer done()
 	ref := workload.Ref()
-	if replicas <= 0 {
+	if replicas == 0 {
 		return d.remove(ctx, ref)
 	}
 	if err := hasImage(workload); err != nil {
@@ -50,18 +53,21 @@ func (d *Driver) Scale(ctx context.Context, workload platform.Workload, replicas
 	d.mu.Unlock()
 
 	doing := fmt.Sprintf("scaling %s to %d", ref, replicas)
+	if replicas == platform.AtLeastOne {
+		doing = fmt.Sprintf("starting %s", ref)
+	}
 	if !known {
 		// Before its pods, which would have to wait for it.
 		if err := d.createSecret(ctx, secret); err != nil {
 			return unreachable(doing, err)
 		}
 	}
-	var configuration appsapply.DeploymentApplyConfiguration
-	if err := convert(d.options.deployment(workload, replicas, secret.Name, source), &configuration); err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
+	var deployment *appsv1.Deployment
+	if replicas == platform.AtLeastOne {
+		deployment, err = d.ensure(ctx, d.options.deployment(workload, 1, secret.Name, source))
+	} else {
+		deployment, err = d.apply(ctx, d.options.deployment(workload, replicas, secret.Name, source))
 	}
-	configuration.Status = nil
-	deployment, err := d.client.AppsV1().Deployments(d.options.Namespace).Apply(ctx, &configuration, applied)
 	if err != nil {
 		return unreachable(doing, err)
 	}
@@ -69,6 +75,68 @@ func (d *Driver) Scale(ctx context.Context, workload platform.Workload, replicas
 		d.giveBudget(ctx, ref, deploymentOwner(deployment))
 	}
 	return unreachable(doing, d.giveSecret(ctx, secret, deploymentOwner(deployment)))
+}
+
+// apply makes a Deployment be this.
+func (d *Driver) apply(ctx context.Context, planned *appsv1.Deployment) (*appsv1.Deployment, error) {
+	deployments := d.client.AppsV1().Deployments(d.options.Namespace)
+	var configuration appsapply.DeploymentApplyConfiguration
+	if err := convert(planned, &configuration); err != nil {
+		return nil, err
+	}
+	configuration.Status = nil
+	deployment, err := deployments.Apply(ctx, &configuration, applied)
+	if !apierrors.IsInvalid(err) {
+		return deployment, err
+	}
+	// Fields of one that was made, but not adopted, would never go.
+	invalid := err
+	if deployment, err = deployments.Get(ctx, planned.Name, metav1.GetOptions{}); err != nil {
+		return nil, invalid
+	}
+	if adopted, err := d.adopt(ctx, deployment); err != nil || !adopted {
+		return nil, invalid
+	}
+	return deployments.Apply(ctx, &configuration, applied)
+}
+
+// ensure makes a Deployment unless it is there: how many replicas that one has
+// is none of our business, as long as it has any. An apply can't make without
+// changing what is there.
+func (d *Driver) ensure(ctx context.Context, planned *appsv1.Deployment) (*appsv1.Deployment, error) {
+	deployments := d.client.AppsV1().Deployments(d.options.Namespace)
+	deployment, err := deployments.Create(ctx, planned, metav1.CreateOptions{FieldManager: fieldManager})
+	if err == nil {
+		if _, err := d.adopt(ctx, deployment); err != nil && ctx.Err() == nil {
+			d.options.Logger.Debug("adopting the fields of a Deployment", "deployment", planned.Name, "error", err) // apply does it later
+		}
+		return deployment, nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return nil, err
+	}
+	deployment, err = deployments.Get(ctx, planned.Name, metav1.GetOptions{})
+	switch {
+	case err != nil:
+		return nil, err
+	case deployment.DeletionTimestamp != nil:
+		return nil, modelmanager.Errorf(modelmanager.CodeUnavailable, "its Deployment %s is being deleted", planned.Name)
+	case deployment.Spec.Replicas != nil && *deployment.Spec.Replicas == 0:
+		planned.ResourceVersion = deployment.ResourceVersion // nobody may have raised it meanwhile
+		return d.apply(ctx, planned)
+	}
+	return deployment, nil
+}
+
+// adopt makes the fields with which a Deployment was created be those of later
+// applies: what an apply no longer names goes then.
+func (d *Driver) adopt(ctx context.Context, deployment *appsv1.Deployment) (adopted bool, err error) {
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(deployment, sets.New(fieldManager), fieldManager)
+	if err != nil || len(patch) == 0 {
+		return false, err
+	}
+	_, err = d.client.AppsV1().Deployments(deployment.Namespace).Patch(ctx, deployment.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	return err == nil, err
 }
 
 // remove ends a version's replicas. Its Deployment's pods drain; its Secret

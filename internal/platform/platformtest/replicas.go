@@ -199,6 +199,11 @@ func testEnsure(h *harness) {
 	}
 	wait.Wait()
 	h.answers(h.untilReady(w.Ref(), 1)[0])
+	h.scale(w, 2)
+	if err := h.driver.Scale(h.context(), w, platform.AtLeastOne); err != nil {
+		h.Fatalf("Scale to at least one: %v", err)
+	}
+	h.untilReady(w.Ref(), 2)
 	h.scale(w, 0)
 	if err := h.platform.Ensure(h.context(), w); err != nil {
 		h.Fatalf("Ensure while the last replica ends: %v", err)
