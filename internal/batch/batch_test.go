@@ -136,6 +136,14 @@ func TestModelFault(t *testing.T) {
 			t.Error(rejected)
 		}
 	})
+	t.Run("that can't start", func(t *testing.T) {
+		w := newWorld(t, func(s *spec.Spec) { s.Batch.RowsPerShard, s.Batch.Parallelism = 1, 1 })
+		w.platform.broken = modelmanager.Errorf(modelmanager.CodeModelError, "the worker ended while it started")
+		job := w.run(w.request(w.file("a.csv", csv(250, nil))))
+		if job.State != modelmanager.JobFailed || job.Code != modelmanager.CodeModelError || !strings.HasPrefix(job.Reason, "5 of 250 shards failed; shard 0: ") {
+			t.Fatalf("%+v", job)
+		}
+	})
 	// Where the rows on which the model fails are together, one shard has
 	// nothing else: others tell that the model answers.
 	together := func(x float64) bool { return x > 100 && x <= 200 }

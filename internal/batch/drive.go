@@ -121,6 +121,10 @@ func (d *drive) look(ctx context.Context, step platform.Step, fresh bool) (*end,
 		}
 	}
 	event, ended := d.t.ended(step)
+	if !ended && d.t.hopeless(step) {
+		end, err := d.blame(ctx, step, event)
+		return end, false, err
+	}
 	if !ended {
 		return nil, false, nil
 	}

@@ -67,6 +67,7 @@ func (d *doubler) Close() error { return nil }
 // when it starts, and may return when to kill it.
 type fakePlatform struct {
 	predictor func() worker.Predictor
+	broken    error // why the model can't start
 	kill      func(index, attempt int) <-chan struct{}
 	full      chan struct{} // no task starts until it is closed
 	twice     bool          // each task runs twice at the same time
@@ -205,6 +206,9 @@ func (f *fakePlatform) attempt(ctx context.Context, run platform.JobRun, index, 
 		Server: run.Server, Token: run.Token, Job: run.Job, Step: string(run.Step), Index: index, Attempt: attempt,
 	}}
 	start := func(context.Context) (worker.Predictor, error) { return f.predictor(), nil }
+	if f.broken != nil {
+		start = func(context.Context) (worker.Predictor, error) { return nil, f.broken }
+	}
 	if !f.twice {
 		return shard.Run(ctx, config, start)
 	}

@@ -331,6 +331,18 @@ func (t *tracker) failures(step platform.Step) []platform.JobEvent {
 	return slices.DeleteFunc(t.steps.failures(step), func(event platform.JobEvent) bool { return t.tally.done[event.Index] != nil })
 }
 
+// hopelessAfter is how many shards a model may fail before any row of the job
+// has gone through it.
+const hopelessAfter = 5
+
+// hopeless tells whether a model fails whatever it is given: the shards that
+// are left would only tell the same, one after another.
+func (t *tracker) hopeless(step platform.Step) bool {
+	failures := t.failures(step)
+	return len(failures) >= hopelessAfter && t.total(true).rows.Read == 0 &&
+		!slices.ContainsFunc(failures, func(event platform.JobEvent) bool { return event.Fault != modelmanager.CodeModelError })
+}
+
 // cancelAsked tells whether this server was asked to cancel the job.
 func (t *tracker) cancelAsked() bool {
 	t.mu.Lock()
