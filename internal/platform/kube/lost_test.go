@@ -113,9 +113,9 @@ func TestALostNodesTaskRunsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
 	t.Cleanup(func() {
+		after, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
 		if err := nodes.Delete(after, ghost.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
@@ -123,7 +123,7 @@ func TestALostNodesTaskRunsAgain(t *testing.T) {
 	d := w.driver(t, namespace, func(o *Options) {
 		o.Lost = time.Second
 		o.NodeSelector = map[string]string{label: "true"}
-		o.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}}
+		o.Tolerations = []corev1.Toleration{{Key: label, Operator: corev1.TolerationOpExists}}
 	})
 	s := observe(t, d)
 	run := w.run(t, "haunted", platformtest.Behaviour{})
@@ -162,7 +162,11 @@ func TestALostNodesTaskRunsAgain(t *testing.T) {
 			}
 		}
 		mark(t.Context(), `"true"`)
-		t.Cleanup(func() { mark(after, "null") })
+		t.Cleanup(func() {
+			after, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			mark(after, "null")
+		})
 	}
 	if _, err := nodes.Patch(t.Context(), ghost.Name, types.MergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)

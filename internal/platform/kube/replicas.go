@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"slices"
@@ -217,7 +218,10 @@ const keptRecords = 3
 
 // prune deletes the oldest of a version's pods that have ended.
 func (w *replicaWatch) prune(records []*corev1.Pod) {
-	slices.SortFunc(records, func(a, b *corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	// Of those of one second, the same ones always.
+	slices.SortFunc(records, func(a, b *corev1.Pod) int {
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
 	for i, pod := range records {
 		if i < keptRecords || pod.DeletionTimestamp != nil {
 			continue

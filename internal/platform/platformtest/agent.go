@@ -54,7 +54,7 @@ func fakeAgent(path string) (code int, err error) {
 			os.Exit(1)
 		}()
 	}
-	fmt.Println(FirstWords(config.Model))
+	fmt.Fprintln(os.Stderr, FirstWords(config.Model)) // where its last words go, too: two streams have no order
 	if config.Task != nil {
 		code, reason := behaviour.RunTask(ctx, config.Task.Index, config.Task.Attempt)
 		if code == killed {
