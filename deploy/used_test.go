@@ -380,6 +380,7 @@ func usePlatform(t *testing.T, admin kubernetes.Interface, config *rest.Config) 
 		}
 	}
 	workload := platformtest.NewWorkload(t, "churn", platformtest.Behaviour{}, modelmanager.Artifact{Digest: "sha256:11", Image: "registry.example.org/churn@sha256:11"})
+	workload.Spec.Network = []string{"192.0.2.1:443"}
 	must(driver.Scale(ctx, workload, platform.AtLeastOne))
 	must(driver.Scale(ctx, workload, platform.AtLeastOne)) // it is there
 	must(driver.Scale(ctx, workload, 2))

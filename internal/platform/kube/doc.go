@@ -27,11 +27,13 @@
 // limit is that or a whole core, whichever is more, so that starting isn't
 // throttled where nobody else wants the time.
 //
-// A NetworkPolicy can't name hosts. A spec's network is therefore written into
-// the annotation modelmanager.dev/network of its pods, which also get the label
-// modelmanager.dev/egress: named, for the operator's own policies to select
-// (by name where the network plugin can, or through a proxy); pods of specs
-// without it have the label's value none. deploy/ lets neither out.
+// deploy/ lets nothing out. A spec's network becomes a NetworkPolicy NAME-NUMBER
+// or JOB-STEP beside its Deployment or Job. A policy can't name hosts, so that
+// it has the addresses that the driver finds, and looks up again; it never has
+// link-local ones, where clouds keep their metadata. For policies of the
+// operator's own (by name, where the network plugin can, or for services of the
+// same cluster) pods have the spec's words in the annotation
+// modelmanager.dev/network, and the label modelmanager.dev/egress: named, or none.
 //
 // A spec's identity is the pods' service account: still without a token of
 // Kubernetes, but clouds give such pods their own credentials.

@@ -33,10 +33,12 @@ type Driver struct {
 	owned  map[string]ownedSecret  // by the name of the owner
 	// Deployments that have their budget, by name.
 	budgets map[string]types.UID
-	tasks   map[*taskWatch]struct{} // watches under way
-	taken   map[stepKey]struct{}    // steps that this driver was told to run
-	open    map[stepKey]lastSeen    // steps that have not ended, as the watches last saw them
-	wait    sync.WaitGroup
+	// What the pods of Deployments and Jobs may connect to, by name.
+	networks map[string]*network
+	tasks    map[*taskWatch]struct{} // watches under way
+	taken    map[stepKey]struct{}    // steps that this driver was told to run
+	open     map[stepKey]lastSeen    // steps that have not ended, as the watches last saw them
+	wait     sync.WaitGroup
 }
 
 var _ platform.Driver = (*Driver)(nil)
@@ -59,7 +61,8 @@ func New(options Options) (*Driver, error) {
 	return &Driver{
 		options: options, client: client, ctx: ctx, cancel: cancel,
 		keys: map[platform.Ref]string{}, owned: map[string]ownedSecret{}, budgets: map[string]types.UID{},
-		tasks: map[*taskWatch]struct{}{}, taken: map[stepKey]struct{}{}, open: map[stepKey]lastSeen{},
+		networks: map[string]*network{},
+		tasks:    map[*taskWatch]struct{}{}, taken: map[stepKey]struct{}{}, open: map[stepKey]lastSeen{},
 	}, nil
 }
 

@@ -1,7 +1,10 @@
 package kube
 
 import (
+	"context"
 	"log/slog"
+	"net"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +39,10 @@ type Options struct {
 	// Queue is the Kueue queue that jobs wait in; "": they don't.
 	Queue string
 
+	// Resolve looks the addresses of a host up that models may connect to; default:
+	// as this process does.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+
 	// Stuck is how long a pod may prepare, or a job be without pods, before the
 	// cluster's events are asked why; default 3s.
 	Stuck time.Duration
@@ -69,6 +76,11 @@ func (o *Options) complete() error {
 	}
 	if o.Key == nil {
 		o.Key = func(platform.Ref) string { return "" }
+	}
+	if o.Resolve == nil {
+		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
 	}
 	if o.Stuck <= 0 {
 		o.Stuck = 3 * time.Second

@@ -33,6 +33,7 @@ func (d *Driver) WatchReplicas(ctx context.Context, event func(platform.ReplicaE
 		pods: map[string]*watchedPod{}, versions: map[platform.Ref]map[string]*watchedPod{}, told: map[string]platform.Replica{},
 	}
 	w.wait.Go(func() { cancel(follow(ctx, d.pods(selectReplicas), podsOfReplicas{w})) })
+	w.wait.Go(func() { d.keepNetworks(ctx) })
 	w.wait.Go(func() { cancel(follow(ctx, d.deployments(), deploymentsOfReplicas{w})) })
 	<-ctx.Done()
 	w.wait.Wait()

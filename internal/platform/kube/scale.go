@@ -74,6 +74,9 @@ func (d *Driver) Scale(ctx context.Context, workload platform.Workload, replicas
 	if replicas > 1 {
 		d.giveBudget(ctx, ref, deploymentOwner(deployment))
 	}
+	if err := d.giveNetwork(ctx, deploymentOwner(deployment), replicaLabels(ref), workload.Spec.Network); err != nil {
+		return unreachable(doing, err)
+	}
 	return unreachable(doing, d.giveSecret(ctx, secret, deploymentOwner(deployment)))
 }
 
@@ -199,6 +202,7 @@ func (d *Driver) forget(owner string) {
 	defer d.mu.Unlock()
 	delete(d.owned, owner)
 	delete(d.budgets, owner)
+	delete(d.networks, owner)
 }
 
 func deploymentOwner(deployment *appsv1.Deployment) metav1.OwnerReference {

@@ -45,6 +45,9 @@ func (d *Driver) StartJob(ctx context.Context, run platform.JobRun) error {
 		d.take(stepKey{run.Job, run.Step})
 		job, err := jobs.Create(ctx, planned, metav1.CreateOptions{FieldManager: fieldManager})
 		if err == nil {
+			if err := d.giveNetwork(ctx, jobOwner(job), taskLabels(run.Workload.Ref(), run.Job, run.Step), run.Workload.Spec.Network); err != nil {
+				return unreachable(doing, err)
+			}
 			return unreachable(doing, d.giveSecret(ctx, secret, jobOwner(job)))
 		}
 		if !apierrors.IsAlreadyExists(err) {
@@ -70,6 +73,9 @@ func (d *Driver) again(ctx context.Context, run platform.JobRun, secret *corev1.
 	ended, failed, _, _ := endOf(job)
 	if job.DeletionTimestamp == nil && (!ended || failed) {
 		d.tellAgain(stepOf(job))
+		if err := d.giveNetwork(ctx, jobOwner(job), taskLabels(run.Workload.Ref(), run.Job, run.Step), run.Workload.Spec.Network); err != nil {
+			return false, err
+		}
 		// It has a Secret of its own; this one goes with it.
 		return false, d.giveSecret(ctx, secret, jobOwner(job))
 	}
