@@ -1,14 +1,13 @@
 package cli
 
 import (
-	"bytes"
 	"os"
-	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"modelmanager.dev/internal/proc"
 )
 
 // adoptChildren makes this process the parent of whatever its children leave
@@ -23,43 +22,15 @@ func adoptChildren() (end func()) {
 		// What is killed hands its own children over, so that several rounds are
 		// needed; a process that can't be killed is not waited for.
 		for range 200 {
-			children := childrenOf(os.Getpid())
+			children := proc.Of(os.Getpid())
 			if len(children) == 0 {
 				return
 			}
-			for _, pid := range children {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+			for _, child := range children {
+				_ = syscall.Kill(child.PID, syscall.SIGKILL)
+				_, _ = syscall.Wait4(child.PID, nil, syscall.WNOHANG, nil)
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
-}
-
-// childrenOf returns the processes whose parent is the given one.
-func childrenOf(parent int) []int {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	var children []int
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "stat"))
-		if err != nil {
-			continue
-		}
-		// The name, in brackets, may hold anything; fields are counted after it.
-		fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-		if len(fields) < 2 {
-			continue
-		}
-		if owner, err := strconv.Atoi(string(fields[1])); err == nil && owner == parent {
-			children = append(children, pid)
-		}
-	}
-	return children
 }

@@ -1,6 +1,10 @@
 package worker
 
-import "sync"
+import (
+	"sync"
+
+	"modelmanager.dev/internal/proc"
+)
 
 // family knows the processes that came out of a worker's own: those of its
 // group, and the descendants that left it.
@@ -15,13 +19,13 @@ type family struct {
 }
 
 // members returns the live processes of the worker with a pid; none if it is 0.
-func (f *family) members(root int, wide bool) []stat {
+func (f *family) members(root int, wide bool) []proc.Stat {
 	if root == 0 {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var members []stat
+	var members []proc.Stat
 	if !wide {
 		var ok bool
 		members, ok = f.near(root)
@@ -32,18 +36,18 @@ func (f *family) members(root int, wide bool) []stat {
 	}
 	f.known = make(map[int]string, len(members))
 	for _, member := range members {
-		f.known[member.pid] = member.started
+		f.known[member.PID] = member.Started
 	}
 	return members
 }
 
 // near looks at what is known, and at all that has come out of it. It is not ok
 // where nothing was looked for yet, or the kernel doesn't tell who started whom.
-func (f *family) near(root int) ([]stat, bool) {
+func (f *family) near(root int) ([]proc.Stat, bool) {
 	if f.known == nil {
 		return nil, false
 	}
-	var members []stat
+	var members []proc.Stat
 	seen, next := map[int]bool{}, []int{root}
 	for pid := range f.known {
 		next = append(next, pid)
@@ -55,12 +59,12 @@ func (f *family) near(root int) ([]stat, bool) {
 			continue
 		}
 		seen[pid] = true
-		member, alive := readStat(pid)
-		if started, known := f.known[pid]; !alive || known && started != member.started {
+		member, alive := proc.Read(pid)
+		if started, known := f.known[pid]; !alive || known && started != member.Started {
 			continue
 		}
 		members = append(members, member)
-		started, ok := children(pid)
+		started, ok := proc.Children(pid)
 		if !ok {
 			return nil, false
 		}
@@ -70,25 +74,31 @@ func (f *family) near(root int) ([]stat, bool) {
 }
 
 // everywhere looks through all processes of the machine.
-func everywhere(root int) []stat {
-	var all []stat
-	for _, pid := range pids() {
-		if s, ok := readStat(pid); ok {
-			all = append(all, s)
-		}
-	}
+func everywhere(root int) []proc.Stat {
+	all := proc.All()
 	in := map[int]bool{root: true}
-	var members []stat
+	var members []proc.Stat
 	for grown := true; grown; {
 		grown = false
 		for i, s := range all {
-			if s.pid != 0 && (in[s.pid] || in[s.parent] || s.group == root) {
-				in[s.pid] = true
+			if s.PID != 0 && (in[s.PID] || in[s.Parent] || s.Group == root) {
+				in[s.PID] = true
 				members = append(members, s)
-				all[i].pid, all[i].group, all[i].parent = 0, 0, -1
+				all[i].PID, all[i].Group, all[i].Parent = 0, 0, -1
 				grown = true
 			}
 		}
 	}
 	return members
+}
+
+// marked returns the live processes that have the marker in their environment.
+func marked(marker string) []int {
+	var found []int
+	for _, pid := range proc.List() {
+		if proc.HasVariable(pid, func(name, value string) bool { return name == markerVariable && value == marker }) {
+			found = append(found, pid)
+		}
+	}
+	return found
 }

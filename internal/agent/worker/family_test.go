@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modelmanager.dev/internal/proc"
 )
 
 // TestFamily: what came out of a process is found without a look at all others,
@@ -22,11 +24,11 @@ func TestFamily(t *testing.T) {
 		_ = syscall.Kill(-root, syscall.SIGKILL)
 		_ = command.Wait()
 	})
-	pidsOf := func(members []stat) []int {
+	pidsOf := func(members []proc.Stat) []int {
 		var pids []int
 		for _, member := range members {
-			if member.state != 'Z' {
-				pids = append(pids, member.pid)
+			if !member.Zombie() {
+				pids = append(pids, member.PID)
 			}
 		}
 		slices.Sort(pids)
@@ -37,7 +39,7 @@ func TestFamily(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
 		members := everywhere(root)
 		all = pidsOf(members)
-		orphans := slices.ContainsFunc(members, func(s stat) bool { return s.parent != root && !slices.Contains(all, s.parent) && s.pid != root })
+		orphans := slices.ContainsFunc(members, func(s proc.Stat) bool { return s.Parent != root && !slices.Contains(all, s.Parent) && s.PID != root })
 		if len(all) == 6 && orphans {
 			break
 		}

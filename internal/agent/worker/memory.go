@@ -1,6 +1,10 @@
 package worker
 
-import "time"
+import (
+	"time"
+
+	"modelmanager.dev/internal/proc"
+)
 
 // memoryPeriod is how often a worker's memory is looked at while it loads or
 // has a call. Once in widePeriods all of the machine's processes are looked
@@ -40,7 +44,7 @@ func (p *process) groupMemory(limit int64, wide bool) int64 {
 	members := p.family.members(p.id(), wide)
 	var sum int64
 	for _, member := range members {
-		sum += member.resident
+		sum += member.Resident
 	}
 	p.note(members)
 	if limit <= 0 || sum <= limit {
@@ -48,28 +52,24 @@ func (p *process) groupMemory(limit int64, wide bool) int64 {
 	}
 	var exact int64
 	for _, member := range members {
-		if pss, ok := proportional(member.pid); ok {
+		if pss, ok := proc.Proportional(member.PID); ok {
 			exact += pss
 		} else {
-			exact += member.resident
+			exact += member.Resident
 		}
 	}
 	return exact
 }
 
-// tickLength is that of the times in /proc: USER_HZ is 100 on every architecture
-// that Go runs on.
-const tickLength = 10 * time.Millisecond
-
 // note keeps the processor time that members have taken.
-func (p *process) note(members []stat) {
-	var ticks int64
+func (p *process) note(members []proc.Stat) {
+	var taken time.Duration
 	for _, member := range members {
-		ticks += member.ticks
+		taken += member.CPU
 	}
 	for { // times of a process that has gone unseen are lost, never taken back
 		before := p.cpu.Load()
-		if now := ticks * int64(tickLength); now <= before || p.cpu.CompareAndSwap(before, now) {
+		if now := int64(taken); now <= before || p.cpu.CompareAndSwap(before, now) {
 			return
 		}
 	}

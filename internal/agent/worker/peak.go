@@ -1,10 +1,6 @@
 package worker
 
-import (
-	"bytes"
-	"os"
-	"strconv"
-)
+import "modelmanager.dev/internal/proc"
 
 // Peak returns the most memory that the workers held so far, in bytes: the sum
 // over a worker's processes as it was seen now and then, or what the kernel says
@@ -20,26 +16,9 @@ func (s *Supervisor) Peak() int64 {
 
 // peakMemory returns the most that the process and its descendants held.
 func (p *process) peakMemory() int64 {
-	return max(p.peak.Load(), p.resident.Load(), highWater(p.id()))
-}
-
-// highWater returns the most resident memory that a process has had, 0 if that
-// isn't known.
-func highWater(pid int) int64 {
-	if pid == 0 {
-		return 0
+	seen := max(p.peak.Load(), p.resident.Load())
+	if pid := p.id(); pid != 0 {
+		seen = max(seen, proc.HighWater(pid))
 	}
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return 0
-	}
-	for line := range bytes.Lines(data) {
-		if rest, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
-			if fields := bytes.Fields(rest); len(fields) > 0 {
-				kilobytes, _ := strconv.ParseInt(string(fields[0]), 10, 64)
-				return kilobytes << 10
-			}
-		}
-	}
-	return 0
+	return seen
 }

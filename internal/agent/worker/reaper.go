@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"modelmanager.dev/internal/proc"
 )
 
 // Reaper collects orphans: processes that a worker left behind, which become
@@ -74,14 +76,10 @@ func (r *Reaper) adopted() []int {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	self := os.Getpid()
 	var found []int
-	for _, pid := range pids() {
-		if r.own[pid] {
-			continue
-		}
-		if s, ok := readStat(pid); ok && s.parent == self && s.state != 'Z' {
-			found = append(found, pid)
+	for _, s := range proc.Of(os.Getpid()) {
+		if !r.own[s.PID] && !s.Zombie() {
+			found = append(found, s.PID)
 		}
 	}
 	return found
@@ -94,13 +92,9 @@ func (r *Reaper) reap() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	self := os.Getpid()
-	for _, pid := range pids() {
-		if r.own[pid] {
-			continue
-		}
-		if s, ok := readStat(pid); ok && s.parent == self && s.state == 'Z' {
-			syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+	for _, s := range proc.Of(os.Getpid()) {
+		if !r.own[s.PID] && s.Zombie() {
+			syscall.Wait4(s.PID, nil, syscall.WNOHANG, nil)
 		}
 	}
 }

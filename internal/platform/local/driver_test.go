@@ -20,6 +20,7 @@ import (
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/platform/control"
 	"modelmanager.dev/internal/platform/platformtest"
+	"modelmanager.dev/internal/proc"
 )
 
 // TestMain makes this test binary an agent when it is started as one.
@@ -96,7 +97,7 @@ func testFolder(t testing.TB) (data []byte, digest string) {
 // living returns the processes that belong to a driver's folder.
 func living(dir string) []int {
 	var pids []int
-	for _, pid := range processes() {
+	for _, pid := range proc.List() {
 		if livesIn(pid, dir) {
 			pids = append(pids, pid)
 		}

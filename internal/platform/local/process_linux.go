@@ -1,17 +1,16 @@
 package local
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"modelmanager.dev/internal/proc"
 )
 
 // dieWithParent puts a process into a group of its own, and has it told to
@@ -30,7 +29,7 @@ func endThoseOf(runDir string) (killed int, err error) {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		left := 0
-		for _, pid := range processes() {
+		for _, pid := range proc.List() {
 			if pid == os.Getpid() || !livesIn(pid, runDir) {
 				continue
 			}
@@ -66,37 +65,7 @@ func kill(pid int, runDir string) bool {
 // livesIn tells whether a live process was started with a home, or a mark, in
 // runDir. A zombie's environment is empty.
 func livesIn(pid int, runDir string) bool {
-	environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
-	if err != nil {
-		return false
-	}
-	for variable := range bytes.SplitSeq(environ, []byte{0}) {
-		name, value, _ := strings.Cut(string(variable), "=")
-		if name != "HOME" && name != "TMPDIR" && name != markVariable {
-			continue
-		}
-		if value == runDir || strings.HasPrefix(value, runDir+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-func processes() []int {
-	directory, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer directory.Close()
-	names, err := directory.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
-	var pids []int
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return proc.HasVariable(pid, func(name, value string) bool {
+		return (name == "HOME" || name == "TMPDIR" || name == markVariable) && (value == runDir || strings.HasPrefix(value, runDir+"/"))
+	})
 }
