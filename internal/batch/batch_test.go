@@ -220,6 +220,10 @@ func TestModelFault(t *testing.T) {
 				!strings.Contains(job.Reason, "fails on every row: ") || !strings.Contains(job.Reason, "cannot score") {
 				t.Fatalf("%+v", job)
 			}
+			if job.Rows.Rejected > 0 || job.Shards.Done > 0 || len(w.rejected(job.ID)) > 0 {
+				t.Errorf("rows are rejected that aren't to blame: %+v", job)
+			}
+			w.until(func() bool { return len(w.keys("jobs/"+job.ID+"/rejected/")) == 0 })
 			if n := calls.Load(); n > 2000 {
 				t.Errorf("the model was called %d times", n)
 			}
@@ -228,8 +232,18 @@ func TestModelFault(t *testing.T) {
 	t.Run("of the only row", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.platform.predictor = func() worker.Predictor { return &doubler{broken: func(float64) bool { return true }} }
-		if job := w.run(w.request(w.file("a.csv", csv(1, nil)))); job.Code != modelmanager.CodeModelError {
+		job := w.run(w.request(w.file("a.csv", csv(1, nil))))
+		if job.Code != modelmanager.CodeModelError || job.Rows.Rejected > 0 {
 			t.Fatalf("%+v", job)
+		}
+		// It is tried whole again, by a model that has been repaired.
+		w.platform.predictor = func() worker.Predictor { return &doubler{} }
+		again, err := w.service.Retry(t.Context(), job.ID, "me", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again = w.wait(again.ID); again.State != modelmanager.JobSucceeded || again.Rows.Predicted != 1 {
+			t.Fatalf("%+v", again)
 		}
 	})
 }

@@ -23,6 +23,9 @@ func (d *drive) finish(ctx context.Context, end *end) error {
 	if err := d.refresh(ctx, d.t); err != nil {
 		return err
 	}
+	if err := d.dropUnproven(ctx); err != nil {
+		return err
+	}
 	if end.state == modelmanager.JobSucceeded {
 		if err := d.verify(ctx); err != nil {
 			if !permanent(err) {
@@ -49,6 +52,19 @@ func (d *drive) finish(ctx context.Context, end *end) error {
 		return err
 	}
 	return d.close(ctx, written)
+}
+
+// dropUnproven takes back what was committed of shards in which the model has
+// answered no row, if it has answered none of any other either: then it is at
+// fault, and no row is called rejected for it.
+func (d *drive) dropUnproven(ctx context.Context) error {
+	for _, index := range d.t.unproven() {
+		if err := d.config.Bucket.Delete(ctx, shardKey(d.id, index)); err != nil {
+			return err
+		}
+		d.t.takeBack(index)
+	}
+	return nil
 }
 
 // verify checks what a job that seems to have succeeded promises.

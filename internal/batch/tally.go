@@ -49,6 +49,14 @@ func (c *tally) finish(done *shardRecord) {
 	c.judge(done.Guilt, done.Finished)
 }
 
+// takeBack forgets that a shard is done.
+func (c *tally) takeBack(index int) {
+	if done := c.done[index]; done != nil {
+		delete(c.done, index)
+		c.doneSum.add(done.sum(), -1)
+	}
+}
+
 // report notes how far a shard's latest attempt has come.
 func (c *tally) report(index int, a attempt) {
 	if c.done[index] != nil {
@@ -139,7 +147,9 @@ func (s *sum) add(other sum, times int64) {
 		if s.rows.Filled == nil {
 			s.rows.Filled = make(map[string]int64)
 		}
-		s.rows.Filled[feature] += times * n
+		if s.rows.Filled[feature] += times * n; s.rows.Filled[feature] == 0 {
+			delete(s.rows.Filled, feature)
+		}
 	}
 	s.cpu += float64(times) * other.cpu
 	s.failed += times * other.failed

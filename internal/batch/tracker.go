@@ -222,6 +222,30 @@ func (t *tracker) overLimit() bool {
 	return max.passed(rejected, all.total)
 }
 
+// unproven returns the shards that are done, and in which the model has
+// answered no row, as it has none of the job.
+func (t *tracker) unproven() []int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tally.unproven() == 0 {
+		return nil
+	}
+	var indexes []int
+	for index, done := range t.tally.done {
+		if done.Failed > 0 {
+			indexes = append(indexes, index)
+		}
+	}
+	return indexes
+}
+
+// takeBack forgets that a shard is done.
+func (t *tracker) takeBack(index int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tally.takeBack(index)
+}
+
 // stop asks running shards to commit what they have.
 func (t *tracker) stop() {
 	t.mu.Lock()
