@@ -70,6 +70,8 @@ func validateFolder(t *testing.T, dir string, progress func(string)) (*Report, e
 	return report, report.Err()
 }
 
+const oneExample = "examples: [{features: {x: 2}, predictions: {y: 4}, tolerance: 0.1}]"
+
 func TestValidate(t *testing.T) {
 	for _, test := range []struct {
 		name, more, predict string
@@ -99,6 +101,32 @@ func TestValidate(t *testing.T) {
 		{
 			name: "ranks", more: "rows: dependent",
 			predict: "def predict(rows: list):\n    return [4.0 + i for i, row in enumerate(rows)]\n",
+		},
+		// A single example has no others beside it but those that are made of it.
+		{
+			name: "one-ranked", more: oneExample,
+			predict: "def predict(rows: list):\n    return [4.0 + i for i, row in enumerate(rows)]\n",
+			want:    modelmanager.CodeRowDependent,
+		},
+		{
+			name: "one-normalised", more: oneExample, // beside itself it is as it is alone
+			predict: "def predict(rows: list):\n    mean = sum(row['x'] for row in rows) / len(rows)\n    return [4 + row['x'] - mean for row in rows]\n",
+			want:    modelmanager.CodeRowDependent,
+		},
+		{
+			name: "one-less-the-median", more: oneExample,
+			predict: "import statistics\ndef predict(rows: list):\n    middle = statistics.median(row['x'] for row in rows)\n    return [4 + row['x'] - middle for row in rows]\n",
+			want:    modelmanager.CodeRowDependent,
+		},
+		{
+			name: "one-answer-for-all", more: oneExample,
+			predict: "def predict(rows: list):\n    return [4.0]\n",
+			want:    modelmanager.CodeModelError,
+		},
+		{name: "one", more: oneExample, predict: predictDouble},
+		{
+			name: "one-that-is-known", more: oneExample, // whatever it does for rows that nobody has asked it
+			predict: "def predict(rows: list):\n    return [{2: 4.0}[row['x']] for row in rows]\n",
 		},
 		{name: "raises", predict: "def predict(rows: list):\n    raise ValueError('no luck')\n", want: modelmanager.CodeModelError},
 		{name: "bad-import", predict: "import nothing_like_this\n" + predictDouble, want: modelmanager.CodeModelError},

@@ -191,6 +191,11 @@ func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *R
 	if r.spec.Rows == spec.Dependent || r.spec.Run.Job != nil {
 		return together, nil
 	}
+	if oneKind(r.spec.Examples) {
+		if err := r.amongOthers(ctx, together[0]); err != nil {
+			return together, err
+		}
+	}
 	return together, r.independent(ctx, rows, together)
 }
 
@@ -206,7 +211,7 @@ func (r *examplesRun) independent(ctx context.Context, rows arrow.RecordBatch, t
 			return err
 		}
 		if !sameOutcome(alone[0], together[i]) {
-			return r.dependent(i, "alone", alone[0], together[i])
+			return r.dependent(i, "alone", alone[0], "together with the other examples", together[i])
 		}
 	}
 	reversed, err := reverse(rows)
@@ -220,18 +225,18 @@ func (r *examplesRun) independent(ctx context.Context, rows arrow.RecordBatch, t
 	}
 	for i := range n {
 		if !sameOutcome(backwards[n-1-i], together[i]) {
-			return r.dependent(i, "in reverse order", backwards[n-1-i], together[i])
+			return r.dependent(i, "in reverse order", backwards[n-1-i], "together with the other examples", together[i])
 		}
 	}
 	return nil
 }
 
-func (r *examplesRun) dependent(i int, how string, got, together outcome) error {
+func (r *examplesRun) dependent(i int, how string, got outcome, otherwise string, then outcome) error {
 	return modelmanager.Errorf(modelmanager.CodeRowDependent,
-		"validating %s: example %s answers %s %s, and %s together with the other examples; "+
+		"validating %s: example %s answers %s %s, and %s %s; "+
 			"predict must score each row by itself (is something ranked or normalised over the rows of a call?). "+
 			"If the question really is about all rows at once, say rows: dependent",
-		r.spec.Name, exampleName(r.spec.Examples[i], i), got, how, together)
+		r.spec.Name, exampleName(r.spec.Examples[i], i), got, how, then, otherwise)
 }
 
 func exampleName(example spec.Example, i int) string {
