@@ -59,7 +59,8 @@ type Health struct {
 // HealthState is one of the states below.
 type HealthState string
 
-// A healthy version answers; an idle one has no replica and would start one;
+// A healthy version answers, and Reason may say what is odd about it all the
+// same; an idle one has no replica and would start one;
 // a starting one has replicas, none of them ready yet; an unhealthy one can't
 // answer, and Reason says why; a degraded one answers, though a replica or some
 // calls fail.

@@ -183,7 +183,7 @@ func (r *replica) status() Status {
 	case r.stopping.Load():
 		status.Stage = StageStopping
 	case state.Ready:
-		status.Stage, status.Reason = StageReady, state.Trouble
+		status.Stage, status.Reason, status.Remark = StageReady, state.Trouble, state.Remark
 	case state.Failed:
 		status.Stage, status.Reason = StageFailed, state.Reason
 	case state.Trouble != "":

@@ -42,6 +42,7 @@ const (
 type Status struct {
 	Stage    Stage     `json:"stage"`
 	Reason   string    `json:"reason,omitempty"` // one sentence: why it failed; of StageReady, what is wrong all the same
+	Remark   string    `json:"remark,omitempty"` // of StageReady, one sentence: what is odd, though nothing is wrong
 	InFlight int       `json:"in_flight"`        // requests in the worker
 	Waiting  int       `json:"waiting"`          // requests in the agent's queue
 	Calls    int64     `json:"calls"`            // requests answered so far

@@ -38,7 +38,8 @@ type Replica struct {
 	Address string // a socket's path, or host:port; "" until there is one
 	Key     string
 	Stage   agent.Stage
-	Reason  string // one sentence: why it isn't ready, or is failed
+	Reason  string // one sentence: why it isn't ready, or is failed; of a ready one, what is wrong all the same
+	Remark  string // one sentence, of a ready one: what is odd, though nothing is wrong
 	Since   time.Time
 }
 

@@ -17,12 +17,12 @@ func (p *Platform) Health(ref Ref) modelmanager.Health {
 
 func healthOf(replicas []Replica) modelmanager.Health {
 	var ready, failed, starting int
-	var reason, trouble string
+	var reason, trouble, remark string
 	for _, r := range replicas {
 		switch r.Stage {
 		case agent.StageReady:
 			ready++
-			trouble = sentence(trouble, r.Reason)
+			trouble, remark = sentence(trouble, r.Reason), sentence(remark, r.Remark)
 		case agent.StageFailed:
 			failed++
 			reason = r.Reason
@@ -37,7 +37,7 @@ func healthOf(replicas []Replica) modelmanager.Health {
 	case ready > 0 && trouble != "":
 		return modelmanager.Health{State: modelmanager.Degraded, Reason: trouble}
 	case ready > 0:
-		return modelmanager.Health{State: modelmanager.Healthy}
+		return modelmanager.Health{State: modelmanager.Healthy, Reason: remark}
 	case failed > 0:
 		return modelmanager.Health{State: modelmanager.Unhealthy, Reason: sentence(reason, "its replica fails, and no reason is known")}
 	case starting > 0:

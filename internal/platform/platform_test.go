@@ -198,6 +198,8 @@ func TestHealthAndStage(t *testing.T) {
 	ready, failed, loading := at("a", agent.StageReady, ""), at("b", agent.StageFailed, "no numpy"), at("c", agent.StageLoading, "")
 	preparing := at("d", agent.StagePreparing, "installing 3 Python packages")
 	stopping := at("e", agent.StageStopping, "")
+	odd := at("f", agent.StageReady, "")
+	odd.Replica.Remark = "it ignores SIGTERM"
 	tests := []struct {
 		name        string
 		events      []platform.ReplicaEvent
@@ -207,6 +209,7 @@ func TestHealthAndStage(t *testing.T) {
 	}{
 		{"nothing", nil, modelmanager.Health{State: modelmanager.Idle}, agent.StageScheduling, "waiting for a place to run"},
 		{"ready", []platform.ReplicaEvent{ready, loading}, modelmanager.Health{State: modelmanager.Healthy}, agent.StageReady, ""},
+		{"odd", []platform.ReplicaEvent{odd}, modelmanager.Health{State: modelmanager.Healthy, Reason: "it ignores SIGTERM"}, agent.StageReady, ""},
 		{"degraded", []platform.ReplicaEvent{ready, failed}, modelmanager.Health{State: modelmanager.Degraded, Reason: "1 of 2 replicas fails: no numpy"}, agent.StageReady, ""},
 		{"failed", []platform.ReplicaEvent{failed, stopping}, modelmanager.Health{State: modelmanager.Unhealthy, Reason: "no numpy"}, agent.StageFailed, "no numpy"},
 		{"failed and loading", []platform.ReplicaEvent{failed, loading}, modelmanager.Health{State: modelmanager.Unhealthy, Reason: "no numpy"}, agent.StageLoading, "the model is loading"},

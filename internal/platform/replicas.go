@@ -69,7 +69,7 @@ func (t *replicaTable) set(r Replica) {
 }
 
 func stopping(r Replica) Replica {
-	r.Stage, r.Reason = agent.StageStopping, ""
+	r.Stage, r.Reason, r.Remark = agent.StageStopping, "", ""
 	return r
 }
 

@@ -78,8 +78,9 @@ var badModels = []bad{
 		rows:   3, state: modelmanager.JobFailed, code: modelmanager.CodeModelError, why: `fails on every row: .*96Mi`,
 	},
 	{
-		name: "floods-stdout", health: modelmanager.Healthy, reason: `^$`,
-		rows: 400, state: modelmanager.JobSucceeded, answers: twice,
+		name: "floods-stdout", health: modelmanager.Healthy,
+		reason: `^it prints more than 1 MiB a second, and what is beyond that is not kept$`,
+		rows:   400, state: modelmanager.JobSucceeded, answers: twice,
 	},
 	{
 		name: "loses-rows", health: modelmanager.Degraded,
@@ -103,12 +104,14 @@ var badModels = []bad{
 		rows:   3, state: modelmanager.JobFailed, code: modelmanager.CodeModelError, why: `fails on every row: the worker took longer than 1s`,
 	},
 	{
-		name: "forks-children", health: modelmanager.Healthy, reason: `^$`,
-		rows: 400, state: modelmanager.JobSucceeded, answers: twice,
+		name: "forks-children", health: modelmanager.Healthy,
+		reason: `^[2-9] processes that it started have left its process group, and are ended with it all the same$`,
+		rows:   400, state: modelmanager.JobSucceeded, answers: twice,
 	},
 	{
-		name: "ignores-sigterm", health: modelmanager.Healthy, reason: `^$`,
-		rows: 400, state: modelmanager.JobSucceeded, answers: twice,
+		name: "ignores-sigterm", health: modelmanager.Healthy,
+		reason: `^it ignores SIGTERM, so that it is killed when it has to end$`,
+		rows:   400, state: modelmanager.JobSucceeded, answers: twice,
 	},
 	{
 		name: "ranks", health: modelmanager.Healthy, reason: `^$`,

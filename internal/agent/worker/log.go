@@ -33,6 +33,7 @@ type Log struct {
 	size    int64
 	limit   *rate.Limiter
 	dropped int64
+	shed    time.Time // when something was last dropped
 	copy    io.Writer // or nil
 }
 
@@ -66,6 +67,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	}
 	if !l.limit.AllowN(time.Now(), len(p)) {
 		l.dropped += int64(len(p))
+		l.shed = time.Now()
 		return len(p), nil
 	}
 	if l.dropped > 0 {
@@ -112,6 +114,13 @@ func (l *Log) remember(p []byte) {
 		l.tail = append(l.tail[:0], l.tail[len(l.tail)-tailSize:]...)
 	}
 	l.tail = append(l.tail, p...)
+}
+
+// flooded tells whether some of what was written lately was dropped.
+func (l *Log) flooded(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.shed.IsZero() && now.Sub(l.shed) < recentTime
 }
 
 // mark makes reasons come only from what is written after it.

@@ -47,6 +47,9 @@ func (p *process) groupMemory(limit int64, wide bool) int64 {
 		sum += member.Resident
 	}
 	p.note(members)
+	if wide {
+		p.look(members)
+	}
 	if limit <= 0 || sum <= limit {
 		return sum
 	}

@@ -38,6 +38,7 @@ type process struct {
 	resident   atomic.Int64
 	cpu        atomic.Int64 // nanoseconds of processor time, as last seen
 	idle       atomic.Bool  // it has loaded, and has no call
+	odd        atomic.Pointer[oddities]
 }
 
 // plumbing is the worker's side of its pipes.

@@ -35,6 +35,7 @@ type State struct {
 	Memory   int64         // bytes
 	Next     time.Duration // of Failed: until the next try
 	Trouble  string        // what was wrong with its last calls, one sentence; "" if nothing was
+	Remark   string        // what is odd about it, though nothing is wrong, one sentence; "" if nothing is
 }
 
 // Supervisor keeps a worker running, and asks it for predictions, one call at
@@ -216,7 +217,7 @@ func (s *Supervisor) State() State {
 	if state.Failed {
 		state.Next = max(0, time.Until(s.nextTry))
 	}
-	state.Trouble = s.recent.sentence(time.Now())
+	state.Trouble, state.Remark = s.recent.sentence(time.Now()), s.remark(time.Now())
 	return state
 }
 

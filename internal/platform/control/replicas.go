@@ -20,6 +20,8 @@ type Instance struct {
 	Workload platform.Workload
 	// Report tells how far the replica has come, and why it is no further.
 	Report func(stage agent.Stage, reason string)
+	// Remark tells what is odd about a replica that is ready; "" for nothing.
+	Remark func(text string)
 	// Listen tells where the replica answers, before it is ready.
 	Listen func(network, address string)
 }
@@ -223,6 +225,16 @@ func (r *Replicas) birth(s *slot, workload platform.Workload, after string) *Ins
 					replica.Since = time.Now()
 				}
 				replica.Stage, replica.Reason = stage, reason
+				if stage != agent.StageReady {
+					replica.Remark = ""
+				}
+			})
+		},
+		Remark: func(text string) {
+			update(func(replica *platform.Replica) {
+				if replica.Stage == agent.StageReady {
+					replica.Remark = text
+				}
 			})
 		},
 		Listen: func(network, address string) {

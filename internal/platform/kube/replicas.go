@@ -258,6 +258,9 @@ func (w *replicaWatch) replica(name string, p *watchedPod) platform.Replica {
 		if r.Stage == agent.StageReady || p.status.Reason != "" {
 			r.Reason = p.status.Reason
 		}
+		if r.Stage == agent.StageReady {
+			r.Remark = p.status.Remark
+		}
 	case p.silent != "" && !p.state.ready:
 		r.Stage, r.Reason = agent.StageFailed, p.silent
 	}

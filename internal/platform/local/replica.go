@@ -133,6 +133,7 @@ func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket 
 		case err == nil:
 			silent = 0
 			instance.Report(status.Stage, status.Reason)
+			instance.Remark(status.Remark)
 			if status.Stage == agent.StageReady || status.Stage == agent.StageFailed {
 				every = askReady
 			}
