@@ -25,7 +25,7 @@ type forkRequest struct {
 	Function string            `json:"function"`
 	Dir      string            `json:"dir"`
 	Env      map[string]string `json:"env"`
-	Nice     int               `json:"nice"` // the agent's own; a zygote has none
+	Nice     int               `json:"nice"` // the worker's; a zygote has none
 }
 
 // forkReply is what a zygote says: first the pid, at last the wait status.
@@ -52,7 +52,7 @@ func (o *Options) fork(env []string, log *Log) (*process, error) {
 		return nil, err
 	}
 	defer outputWrite.Close()
-	request := forkRequest{File: file, Function: function, Dir: o.Dir, Env: map[string]string{markerVariable: p.marker}, Nice: niceness()}
+	request := forkRequest{File: file, Function: function, Dir: o.Dir, Env: map[string]string{markerVariable: p.marker}, Nice: workerNiceness()}
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
 		request.Env[name] = value
@@ -76,15 +76,6 @@ func (o *Options) fork(env []string, log *Log) (*process, error) {
 	connection.SetDeadline(time.Time{})
 	go p.follow(connection, replies, output)
 	return p, nil
-}
-
-// niceness is this process's own, which fresh workers inherit.
-func niceness() int {
-	raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
-	if err != nil {
-		return 0
-	}
-	return 20 - raw // the system call's values are shifted, so that none is negative
 }
 
 // askZygote sends a request with the worker's descriptors.

@@ -123,6 +123,7 @@ func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 		return
 	}
 	p.pid = cmd.Process.Pid
+	yield(p.pid)
 	release(p.pid)
 	started <- nil
 	err = cmd.Wait()
