@@ -158,11 +158,20 @@ func (c *Client) jobStream(ctx context.Context, id, what string) (io.ReadCloser,
 // is final, and returns that state. It outlives a server that restarts: a lost connection is
 // made again for as long as ctx lasts.
 func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error) {
+	return c.WatchJobOutages(ctx, id, progress, nil)
+}
+
+// WatchJobOutages is WatchJob that also calls lost, unless it is nil, when the
+// connection was lost, or can't be made at all: once until there is one again.
+// Its error says why, nil for a connection that the other side has ended.
+func (c *Client) WatchJobOutages(ctx context.Context, id string, progress func(modelmanager.Job), lost func(error)) (modelmanager.Job, error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = 5 * time.Second
+	told := false
 	for {
 		job, err := c.followEvents(ctx, id, func(job modelmanager.Job) {
 			pause.Reset()
+			told = false
 			if progress != nil {
 				progress(job)
 			}
@@ -175,6 +184,10 @@ func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelman
 		case err != nil && modelmanager.CodeOf(err) != modelmanager.CodeUnavailable:
 			return job, err
 		}
+		if lost != nil && !told {
+			lost(err)
+		}
+		told = true
 		select {
 		case <-time.After(pause.NextBackOff()):
 		case <-ctx.Done():

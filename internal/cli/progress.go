@@ -67,4 +67,7 @@ func (b *bar) show(job modelmanager.Job) {
 	_ = b.bar.Set64(min(done, total-1))
 }
 
+// clear makes way for a line.
+func (b *bar) clear() { _ = b.bar.Clear() }
+
 func (b *bar) end() { _ = b.bar.Finish() }
