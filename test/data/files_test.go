@@ -113,6 +113,11 @@ func csvCases() []fileCase {
 		{rule: "JSON Lines", file: []byte("{\"size\": 1, \"text_n\": \"a\", \"id\": 7}\n\n{\"size\": 2.5, \"count_n\": 5.0}\n"), input: in(func(i *modelmanager.JobInput) { i.Format = "jsonl" }), want: []string{"size=1; text_n=a", "size=2.5; count_n=5"}},
 		{rule: "JSON Lines, a duplicate key", file: []byte("{\"size\": 1, \"size\": 2}\n{\"size\": 1}\n"), want: []string{"refused size: twice", "size=1"}},
 		{rule: "JSON Lines, invalid UTF-8", file: []byte("{\"size\": 1, \"text_n\": \"\xff\"}\n{\"size\": 1}\n"), input: in(func(i *modelmanager.JobInput) { i.Format, i.Encoding = "jsonl", "utf-8" }), want: []string{"refused : UTF-8", "size=1"}},
+		{rule: "JSON Lines, a missing key, and the nearest", file: []byte("{\"sise\": 1}\n{\"sise\": 2}\n"), code: modelmanager.CodeMissingColumn, part: `the nearest is "sise"`},
+		{rule: "JSON Lines, a key that some rows lack", file: []byte("{\"size\": 1}\n{\"text_n\": \"a\"}\n"), want: []string{"size=1", "refused size: missing"}},
+		{rule: "JSON Lines, a mapped key", input: in(func(i *modelmanager.JobInput) { i.Columns = map[string]string{"size": "Net size"} }), file: []byte("{\"Net size\": 1}\n"), want: []string{"size=1"}},
+		{rule: "JSON Lines, a mapping to no key", input: in(func(i *modelmanager.JobInput) { i.Columns = map[string]string{"size": "Net"} }), file: []byte("{\"size\": 1}\n"), code: modelmanager.CodeMissingColumn, part: `"Net"`},
+		{rule: "rows wider than the header", file: text("size,text_n", "1,a,", "2,b,"), code: modelmanager.CodeInvalidInput, part: "2 names, and every row 3 cells"},
 		{rule: "JSON Lines, gzip", file: gzipped([]byte("{\"size\": 1}\n")), want: []string{"size=1"}},
 	}
 }
@@ -173,6 +178,9 @@ func parquetCases(t *testing.T) []fileCase {
 		{rule: "a column of nulls", file: file(types{"size": double, "count_n": arrow.PrimitiveTypes.Int64, "text_n": arrow.BinaryTypes.String}, values{"size": "1"}), want: []string{"size=1"}},
 		{rule: "text is no number", file: file(types{"size": arrow.BinaryTypes.String}, values{"size": "1"}), code: modelmanager.CodeInvalidInput, part: "size"},
 		{rule: "a number is no text", file: file(types{"size": double, "text_n": double}, values{"size": "1", "text_n": "7"}), code: modelmanager.CodeInvalidInput, part: "text_n"},
+		{rule: "a double beyond 2^53 is no integer", file: file(types{"size": double, "count_n": double}, values{"size": "1", "count_n": "9007199254740993"}), want: []string{"refused count_n: 2^53"}},
+		{rule: "a float beyond 2^24 is no integer", file: file(types{"size": double, "count_n": arrow.PrimitiveTypes.Float32}, values{"size": "1", "count_n": "16777217"}), want: []string{"refused count_n: 2^24"}},
+		{rule: "a mapped column of Parquet", input: modelmanager.JobInput{Columns: map[string]string{"size": "id"}}, file: file(types{"id": double}, values{"id": "1.5"}), want: []string{"size=1.5"}},
 		{rule: "a missing column", file: file(types{"id": double}, values{"id": "1"}), code: modelmanager.CodeMissingColumn, part: "size"},
 	}
 }
@@ -199,6 +207,8 @@ func sheetCases(t *testing.T) []fileCase {
 		{rule: "a date in a sheet", file: file([]any{"size", "day_n"}, []any{1, time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC)}), want: []string{"size=1; day_n=2024-02-29"}},
 		{rule: "a time in a sheet is naive", file: file([]any{"size", "at_n"}, []any{1, noon}), want: []string{"refused at_n: timezone"}},
 		{rule: "a time in a sheet, with a timezone", input: modelmanager.JobInput{Timezone: "Europe/Berlin"}, file: file([]any{"size", "at_n"}, []any{1, noon}), want: []string{"size=1; at_n=2024-07-01T10:00:00Z"}},
+		{rule: "a number of 16 digits in a sheet", file: file([]any{"size", "count_n", "text_n"}, []any{1, 1234567890123456, "a"}, []any{2, 3, 4111111111111111}, []any{3, "1234567890123456", "4111111111111111"}), want: []string{"refused count_n: 15 digits", "refused text_n: 15 digits", "size=3; count_n=1234567890123456; text_n=4111111111111111"}},
+		{rule: "a mapped column of a sheet", input: modelmanager.JobInput{Columns: map[string]string{"size": "Net size"}}, file: file([]any{"Net size"}, []any{1.5}), want: []string{"size=1.5"}},
 		{rule: "a missing column in a sheet", file: file([]any{"sise", "text_n"}, []any{1, "a"}), code: modelmanager.CodeMissingColumn, part: "sise"},
 	}
 }
