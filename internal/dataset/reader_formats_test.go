@@ -93,7 +93,10 @@ func everyParquet(t testing.TB) []byte {
 }
 
 // parquetOf writes records as a Parquet file.
-func parquetOf(t testing.TB, records ...arrow.RecordBatch) []byte {
+func parquetOf(t interface {
+	Helper()
+	Fatal(...any)
+}, records ...arrow.RecordBatch) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := &parquetWriter{sink: &out, schema: records[0].Schema(), held: records}
