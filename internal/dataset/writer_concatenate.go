@@ -50,6 +50,7 @@ func concatenateXLSX(ctx context.Context, w io.Writer, parts iter.Seq2[Source, e
 		if err != nil {
 			return err
 		}
+		defer book.close()
 		first := out == nil
 		if first {
 			if out, err = newXLSXBook(book.sheets[0].name); err != nil {

@@ -16,6 +16,7 @@ func sniffXLSX(ctx context.Context, src Source, input modelmanager.JobInput, s *
 	if err != nil {
 		return input, err
 	}
+	defer book.close()
 	part, err := book.sheet(input.Sheet)
 	if err != nil {
 		return input, err
@@ -105,6 +106,7 @@ func openData(ctx context.Context, src Source, input modelmanager.JobInput) (*wo
 	}
 	rows, err := book.open(part)
 	if err != nil {
+		book.close()
 		return nil, nil, nil, err
 	}
 	for {
@@ -114,6 +116,7 @@ func openData(ctx context.Context, src Source, input modelmanager.JobInput) (*wo
 		}
 		if err != nil {
 			rows.close()
+			book.close()
 			return nil, nil, nil, err
 		}
 		if rows.number >= input.HeaderRow {
@@ -123,10 +126,11 @@ func openData(ctx context.Context, src Source, input modelmanager.JobInput) (*wo
 }
 
 func xlsxRows(ctx context.Context, src Source, input modelmanager.JobInput) (int64, error) {
-	_, rows, _, err := openData(ctx, src, input)
+	book, rows, _, err := openData(ctx, src, input)
 	if err != nil {
 		return 0, err
 	}
+	defer book.close()
 	defer rows.close()
 	for n := int64(0); ; n++ {
 		if _, err := rows.next(); err != nil {
@@ -157,7 +161,7 @@ func (o opening) openXLSX() (*Header, batchSource, error) {
 		}
 	}
 	if err != nil {
-		rows.close()
+		x.close()
 		return nil, nil, err
 	}
 	header.bind(o.schema, x.bound)
@@ -166,7 +170,10 @@ func (o opening) openXLSX() (*Header, batchSource, error) {
 	return header, x, nil
 }
 
-func (x *xlsxSource) close() error { return x.rows.close() }
+func (x *xlsxSource) close() error {
+	x.book.close()
+	return x.rows.close()
+}
 
 func (x *xlsxSource) next() (*Batch, error) {
 	block := &xlsxRowsBlock{book: x.book}

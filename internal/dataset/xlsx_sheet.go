@@ -55,6 +55,9 @@ type sheetReader struct {
 type mergedCells struct{ top, bottom, left, right int }
 
 func (w *workbook) open(s sheetPart) (*sheetReader, error) {
+	if err := w.loadShared(); err != nil {
+		return nil, xlsxError(err)
+	}
 	merges, err := w.merges(s)
 	if err != nil {
 		return nil, xlsxError(err)
@@ -198,10 +201,11 @@ func (r *sheetReader) value(start xml.StartElement, raw, inline string, formula 
 	switch kind {
 	case "s":
 		i, err := strconv.Atoi(strings.TrimSpace(raw))
-		if err != nil || i < 0 || i >= len(r.book.shared) {
+		if err != nil || i < 0 || i >= r.book.shared.len() {
 			return xlsxCell{}, errors.New("a cell names a text that isn't there")
 		}
-		return textCell(r.book.shared[i]), nil
+		text, err := r.book.shared.at(i)
+		return textCell(text), err
 	case "str":
 		return textCell(unescapeXLSX(raw)), nil
 	case "b":

@@ -14,18 +14,15 @@ import (
 	modelmanager "modelmanager.dev"
 )
 
-// maxSharedStrings bounds what a workbook's texts take in memory.
-const maxSharedStrings = 1 << 30
-
 // workbook is an .xlsx file: a zip archive of XML parts. Sheets are streamed;
-// only the shared texts and the styles are held.
+// only the styles, and of the shared texts a bounded part, are held.
 type workbook struct {
 	ctx    context.Context
 	zip    *zip.Reader
 	sheets []sheetPart
-	shared []string
-	dates  []bool // per cell style, whether its numbers are dates
-	from04 bool   // days count from 1904
+	shared *sharedStrings // nil until a sheet is opened
+	dates  []bool         // per cell style, whether its numbers are dates
+	from04 bool           // days count from 1904
 }
 
 type sheetPart struct{ name, path string }
@@ -44,7 +41,7 @@ func openWorkbook(ctx context.Context, src Source) (*workbook, error) {
 		return nil, xlsxError(err)
 	}
 	w := &workbook{ctx: ctx, zip: archive}
-	for _, load := range []func() error{w.loadSheets, w.loadStyles, w.loadShared} {
+	for _, load := range []func() error{w.loadSheets, w.loadStyles} {
 		if err := load(); err != nil {
 			return nil, xlsxError(err)
 		}
@@ -185,9 +182,13 @@ func isDateFormat(code string) bool {
 	return false
 }
 
+// loadShared reads the shared texts, once.
 func (w *workbook) loadShared() error {
-	size := 0
-	return w.each("xl/sharedStrings.xml", func(d *xml.Decoder, e xml.StartElement) error {
+	if w.shared != nil {
+		return nil
+	}
+	w.shared = &sharedStrings{}
+	err := w.each("xl/sharedStrings.xml", func(d *xml.Decoder, e xml.StartElement) error {
 		if e.Name.Local != "si" {
 			return nil
 		}
@@ -195,12 +196,19 @@ func (w *workbook) loadShared() error {
 		if err != nil {
 			return err
 		}
-		if size += len(text) + 16; size > maxSharedStrings {
-			return modelmanager.Errorf(modelmanager.CodeTooLarge, "the workbook's texts take more than %d MiB; save it as CSV", maxSharedStrings>>20)
-		}
-		w.shared = append(w.shared, text)
-		return nil
+		return w.shared.add(text)
 	})
+	if err != nil {
+		return err
+	}
+	return w.shared.complete()
+}
+
+// close frees what the shared texts take on disk.
+func (w *workbook) close() {
+	if w.shared != nil {
+		w.shared.close()
+	}
 }
 
 // richText reads to the end of an element and joins its t elements, but for
