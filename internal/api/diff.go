@@ -114,7 +114,7 @@ func (a *API) compareExamples(ctx context.Context, diff *modelmanager.Diff, spec
 		})
 	}
 	for i, number := range []int{diff.From, diff.To} {
-		predictions, err := a.predict(ctx, diff.Model, number, request)
+		predictions, err := a.Predict(ctx, diff.Model, number, request)
 		if err != nil {
 			return fmt.Errorf("asking version %d for predictions of the examples: %w", number, err)
 		}
@@ -129,8 +129,8 @@ func (a *API) compareExamples(ctx context.Context, diff *modelmanager.Diff, spec
 	return nil
 }
 
-// predict asks a version through the gateway, as any caller would.
-func (a *API) predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) ([]json.RawMessage, error) {
+// Predict asks a version through the gateway, as any caller would.
+func (a *API) Predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) ([]json.RawMessage, error) {
 	data, err := json.Marshal(request)
 	if err != nil {
 		return nil, err

@@ -57,8 +57,8 @@ the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 			if o.changed.since != "" {
 				return o.runSince(command.Context(), args)
 			}
-			if o.changed.dryRun || o.changed.supersede || o.changed.address != "" || command.Flags().Changed("revision") {
-				return usageError{errors.New("--dry-run, --revision, --source and --supersede go with --since")}
+			if o.changed.dryRun || o.changed.supersede || o.changed.wait || o.changed.address != "" || command.Flags().Changed("revision") {
+				return usageError{errors.New("--dry-run, --revision, --source, --supersede and --wait go with --since")}
 			}
 			if len(args) == 0 {
 				args = []string{"."}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type sinceOptions struct {
 	address   string
 	dryRun    bool
 	supersede bool
+	wait      bool
 }
 
 func (o *sinceOptions) add(flags *pflag.FlagSet) {
@@ -31,6 +33,7 @@ func (o *sinceOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.revision, "revision", "HEAD", "with --since: the revision to publish; what isn't committed isn't published")
 	flags.StringVar(&o.address, "source", "", "with --since: the repository's address; default: the one it was cloned from")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "with --since: print the plan only")
+	flags.BoolVar(&o.wait, "wait", false, "with --since: wait until what was published answers; of a canary, its first step")
 	flags.BoolVar(&o.supersede, "supersede", false, "with --since: replace also what comes from a commit that is newer, or that this clone doesn't know")
 }
 
@@ -62,7 +65,7 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 	publisher := &pipeline.Publisher{
 		Server: api, Validator: &pipeline.Validator{Environments: environments()}, Images: images,
 		Address: o.changed.address, Supersede: o.changed.supersede, ApprovedBy: o.approvedBy,
-		AllowBreaking: pipeline.Allowing(o.breaking),
+		Wait: o.changed.wait, AllowBreaking: pipeline.Allowing(o.breaking),
 		Progress: func(model, text string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -81,7 +84,7 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 		printPlan(o.Err, plan)
 	}
 	outcomes, err := publisher.Execute(ctx, plan, func(outcome pipeline.Outcome) {
-		if o.output == "table" {
+		if o.output == "table" && !outcome.Held {
 			mu.Lock()
 			defer mu.Unlock()
 			fmt.Fprintln(o.Out, outcomeText(outcome))
@@ -103,17 +106,25 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 func (o *publishOptions) failed(outcomes []pipeline.Outcome) error {
 	var worst error
 	failed := 0
+	held := map[string]int{}
 	for _, outcome := range outcomes {
 		if outcome.Err == nil {
 			continue
 		}
-		failed++
+		if outcome.Held {
+			held[outcome.Because[0].String()]++
+		} else {
+			failed++
+		}
 		if worst == nil || ExitCode(outcome.Err) > ExitCode(worst) {
 			worst = outcome.Err
 		}
 	}
 	if failed == 0 {
 		return nil
+	}
+	for _, cause := range slices.Sorted(maps.Keys(held)) {
+		fmt.Fprintf(o.Err, "mm: %s: %d more models are left as they are, since one of those before them failed; mend it, and publish this again\n", cause, held[cause])
 	}
 	fmt.Fprintf(o.Err, "mm: %d of %d models failed\n", failed, len(outcomes))
 	return errors.Join(errReported, worst)

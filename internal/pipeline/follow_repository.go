@@ -121,7 +121,12 @@ func (f *RepositoryFollower) publish(ctx context.Context, repo *repository.Repos
 		return err
 	}
 	f.again = time.Time{}
+	held := 0
 	for _, outcome := range outcomes {
+		if outcome.Held {
+			held++ // no fault of its own
+			continue
+		}
 		delete(f.problems, outcome.From)
 		if outcome.Err == nil {
 			delete(f.problems, outcome.Folder)
@@ -133,7 +138,11 @@ func (f *RepositoryFollower) publish(ctx context.Context, repo *repository.Repos
 		}
 	}
 	f.keepProblems()
-	if !f.again.IsZero() {
+	if held > 0 {
+		// The next commit, which may mend what failed, brings them too.
+		f.Logger.Warn("models are left as they are, since one of those before them with the same change failed", "models", held, "commit", commit.ID)
+	}
+	if held > 0 || !f.again.IsZero() {
 		return nil
 	}
 	return repo.SetPublished(ctx, commit)
@@ -150,6 +159,7 @@ func passing(err error) bool {
 
 func (f *RepositoryFollower) told(outcome Outcome) {
 	switch {
+	case outcome.Held:
 	case outcome.Err != nil:
 		f.Logger.Error("a model is not published", "folder", outcome.Folder, "problem", outcome.Problem)
 	case outcome.Action == ActRetire:

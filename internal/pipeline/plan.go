@@ -21,6 +21,7 @@ type Destination interface {
 	Versions(ctx context.Context, model string, limit int, pageToken string) (modelmanager.VersionList, error)
 	TrafficHistory(ctx context.Context, model string) (modelmanager.TrafficHistory, error)
 	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
+	Predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) (modelmanager.PredictResponse, error)
 	RollOut(ctx context.Context, model string, version int, request modelmanager.RolloutRequest) (modelmanager.Traffic, error)
 	RetireFor(ctx context.Context, model, reason, commit string, seen time.Time) error
 }
@@ -48,7 +49,8 @@ type PlanStep struct {
 	// Breaking is what callers of the live version can fail by, though that is allowed.
 	Breaking []string `json:"breaking,omitempty"`
 
-	tree string
+	tree      string
+	rolledOut bool // by this very commit, in a run before
 }
 
 // PlanAction is what is done to a model.
@@ -82,7 +84,9 @@ type Publisher struct {
 	// AllowBreaking tells for which models breaking changes are allowed, beside
 	// those that the commits' messages name (Allow-Breaking: MODEL); nil: none.
 	AllowBreaking func(model string) bool
-	Progress      func(model, text string) // told what is being done; may be nil
+	// Wait makes each model's outcome wait until its version answers.
+	Wait     bool
+	Progress func(model, text string) // told what is being done; may be nil
 
 	// careful leaves models alone whose content is published: it isn't known what
 	// was dealt with before, and somebody may have rolled one back since.

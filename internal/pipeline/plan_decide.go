@@ -49,7 +49,7 @@ func (p *Publisher) decide(ctx context.Context, plan *Plan, step *PlanStep) erro
 
 // decideNow is decide; it returns what it decided upon.
 func (p *Publisher) decideNow(ctx context.Context, plan *Plan, step *PlanStep) (facts, error) {
-	step.Action, step.Version, step.Live, step.Why, step.Breaking = "", 0, 0, "", nil
+	step.Action, step.Version, step.Live, step.Why, step.Breaking, step.rolledOut = "", 0, 0, "", nil, false
 	var folder *spec.Folder
 	if step.Kind != Removed {
 		if len(step.Twins) > 0 {
@@ -102,7 +102,7 @@ func (p *Publisher) decideNow(ctx context.Context, plan *Plan, step *PlanStep) (
 		step.Action = ActNothing
 		step.Why = fmt.Sprintf("it was published before, as version %d", f.same.Version)
 	case past.same:
-		step.Action = ActNothing
+		step.Action, step.rolledOut = ActNothing, true
 		step.Why = fmt.Sprintf("this commit was rolled out already, as version %d", f.same.Version)
 	default:
 		step.Action = ActRollOut

@@ -23,19 +23,21 @@ type Outcome struct {
 	// Unpublished: of a history that is published again, what had no version then either.
 	Unpublished bool `json:"unpublished,omitempty"`
 
+	// Held: it was left as it is, since one of those before it failed.
+	Held bool `json:"held,omitempty"`
+
 	Err error `json:"-"`
 }
 
 const (
-	atATime   = 2  // models dealt with at a time
-	firstWave = 3  // models of a template that go first
-	attempts  = 10 // at a model whose traffic others change at the same time
+	atATime  = 2  // models dealt with at a time
+	attempts = 10 // at a model whose traffic others change at the same time
 )
 
 // Execute does what a plan says, two models at a time, and tells each outcome as
 // it comes. One model that fails doesn't keep the others, but where a template
-// or shared folder changed, the first three of its models go first, and if all
-// of them fail, the others are left alone.
+// or shared folder changed, its models go in stages, and a stage in which one
+// fails is the last.
 //
 // It can be killed at any point and run again: versions are the same by content,
 // and what this very commit has rolled out is not touched again, so that a
@@ -43,23 +45,10 @@ const (
 func (p *Publisher) Execute(ctx context.Context, plan *Plan, told func(Outcome)) ([]Outcome, error) {
 	run := &planRun{Publisher: p, plan: plan, told: told}
 	for _, group := range plan.Groups() {
-		wave := group
-		staged := len(group[0].Because) > 0 && group[0].Because[0].Kind != OwnFiles && len(group) > firstWave
-		if staged {
-			wave = group[:firstWave]
-		}
-		failed := run.all(ctx, wave)
-		if !staged || ctx.Err() != nil {
-			continue
-		}
-		rest := group[firstWave:]
-		if failed < firstWave {
-			run.all(ctx, rest)
-			continue
-		}
-		for _, step := range rest {
-			run.add(Outcome{PlanStep: step, Err: modelmanager.Errorf(modelmanager.CodeInvalidSpec,
-				"left as it is: the first %d models with the same change (%s) all failed", firstWave, step.Because[0])})
+		if p.replay == nil && len(group[0].Because) > 0 && group[0].Because[0].Kind != OwnFiles && len(group) > firstStage {
+			run.inStages(ctx, group)
+		} else {
+			run.all(ctx, group, p.Wait)
 		}
 	}
 	return run.outcomes, ctx.Err()
@@ -88,8 +77,9 @@ func (r *planRun) add(outcome Outcome) {
 	}
 }
 
-// all deals with some steps, and returns how many failed.
-func (r *planRun) all(ctx context.Context, steps []PlanStep) (failed int) {
+// all deals with some steps, and returns how many failed. wait tells whether each
+// is waited for until its version answers.
+func (r *planRun) all(ctx context.Context, steps []PlanStep, wait bool) (failed int) {
 	var group errgroup.Group
 	group.SetLimit(atATime)
 	var mu sync.Mutex
@@ -99,6 +89,9 @@ func (r *planRun) all(ctx context.Context, steps []PlanStep) (failed int) {
 				return nil
 			}
 			outcome := r.step(ctx, step)
+			if wait && outcome.Err == nil {
+				outcome.Err = r.await(ctx, &outcome)
+			}
 			if ctx.Err() != nil {
 				return nil // it isn't known how far it came; the next run sees
 			}

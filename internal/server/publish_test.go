@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -340,4 +341,134 @@ func TestWhatBreaksCallersIsNotPublished(t *testing.T) {
 	if err := publish(target{w.Server}, allowed, r.commit()); modelmanager.CodeOf(err) != modelmanager.CodeInvalidSpec {
 		t.Errorf("the next change: %v", err)
 	}
+}
+
+// answering is a server whose versions answer, but for some models'.
+type answering struct {
+	pipeline.Destination
+	mu    sync.Mutex
+	fails string   // a model
+	asked []string // models, in order
+}
+
+func (a *answering) Predict(_ context.Context, model string, version int, request modelmanager.PredictRequest) (modelmanager.PredictResponse, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, model)
+	if len(request.Rows) != 1 || model == a.fails {
+		return modelmanager.PredictResponse{}, modelmanager.Errorf(modelmanager.CodeModelError, "it fails with %d rows", len(request.Rows))
+	}
+	return modelmanager.PredictResponse{Model: model, Version: version}, nil
+}
+
+// template makes a repository of five models that extend a template, m3 of which
+// can't bear a greater plus than 4.
+func template(t *testing.T) (r repo, plus func(int) string, first string) {
+	t.Helper()
+	r = repo{t: t, dir: t.TempDir()}
+	r.git("init", "-q", "-b", "main", ".")
+	r.git("remote", "add", "origin", "https://git.example.org/models.git")
+	r.write("template/model.yaml", "summary: A number.\nowner: tests@example.org\nfeatures: [{name: x, type: integer}]\n"+
+		"predictions: [{name: y, type: integer}]\nrun: {python: predict.py:predict}\nexamples: [{features: {x: 2}}]\n")
+	for i := 1; i <= 5; i++ {
+		r.write(fmt.Sprintf("m%d/model.yaml", i), fmt.Sprintf("name: m%d\nextends: ../template\nparams: {most: %d}\n", i, map[bool]int{true: 4, false: 100}[i == 3]))
+	}
+	plus = func(n int) string {
+		t.Helper()
+		r.write("template/predict.py", fmt.Sprintf("def predict(rows: list, params):\n    assert params[\"most\"] >= %d\n    return [row[\"x\"] + %d for row in rows]\n", n, n))
+		return r.commit()
+	}
+	return r, plus, plus(1)
+}
+
+func (r repo) write(name, content string) {
+	r.t.Helper()
+	name = filepath.Join(r.dir, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// became says what became of each model: its version, × if it failed, h if it was held.
+func became(outcomes []pipeline.Outcome) string {
+	var all []string
+	for _, outcome := range outcomes {
+		text := fmt.Sprint(outcome.Model, "=", outcome.Version)
+		if outcome.Held {
+			text = outcome.Model + "=h"
+		} else if outcome.Err != nil {
+			text += "×"
+		}
+		all = append(all, text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func TestATemplatesChangeGoesInStages(t *testing.T) {
+	r, plus, first := template(t)
+	environments := t.TempDir()
+	w := start(t, nil, nil)
+	server := &answering{Destination: target{w.Server}}
+	publish := func(from, to, want string) {
+		t.Helper()
+		outcomes, err := r.publishes(t.Context(), server, environments, from, to)
+		if got := became(outcomes); err != nil || got != want {
+			t.Errorf("it became %s, not %s, %v", got, want, err)
+			for _, outcome := range outcomes {
+				if outcome.Err != nil {
+					t.Logf("%s: %v", outcome.Model, outcome.Err)
+				}
+			}
+		}
+	}
+	publish(strings.Repeat("0", 40), first, "m1=1 m2=1 m3=1 m4=1 m5=1")
+	if len(server.asked) > 0 {
+		t.Errorf("what isn't one change was asked: %v", server.asked)
+	}
+
+	// All are published, and the first three are asked before the others go.
+	second := plus(2)
+	server.fails = "m2"
+	publish(first, second, "m1=2 m2=2× m3=2 m4=h m5=h")
+	if got := w.trafficOf(t, "m4"); !strings.Contains(got, "{1 100}") {
+		t.Errorf("m4 is held, and has %s", got)
+	}
+	// Run again it is the same, until m2 answers; then the others follow.
+	publish(first, second, "m1=2 m2=2× m3=2 m4=h m5=h")
+	server.fails, server.asked = "", nil
+	publish(first, second, "m1=2 m2=2 m3=2 m4=2 m5=2")
+	if slices.Sort(server.asked); strings.Join(server.asked, " ") != "m1 m2 m3" {
+		t.Errorf("asked were %v", server.asked)
+	}
+
+	// One that doesn't even pass its examples holds the others, too, until a later
+	// commit mends it.
+	third := plus(5)
+	publish(second, third, "m1=3 m2=3 m3=0× m4=h m5=h")
+	r.write("m3/model.yaml", "name: m3\nextends: ../template\nparams: {most: 9}\n")
+	fourth := r.commit()
+	publish(second, fourth, "m1=3 m2=3 m3=3 m4=3 m5=3")
+
+	// A roll-back by hand, of one of the first, ends it as well.
+	fifth := plus(6)
+	server.fails = "m1"
+	publish(fourth, fifth, "m1=4× m2=4 m3=4 m4=h m5=h")
+	if _, err := w.registry.Rollback(t.Context(), "m1", modelmanager.Change{By: "ada", Reason: "it is wrong"}); err != nil {
+		t.Fatal(err)
+	}
+	server.fails = ""
+	publish(fourth, fifth, "m1=4× m2=4 m3=4 m4=h m5=h")
+}
+
+func (w *world) trafficOf(t *testing.T, model string) string {
+	t.Helper()
+	record, err := w.registry.Get(t.Context(), model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(record.Traffic().Versions)
 }

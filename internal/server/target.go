@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/registry"
 )
 
@@ -64,7 +65,14 @@ func (t target) Version(ctx context.Context, model string, version int) (modelma
 	}
 	return modelmanager.VersionInfo{
 		Model: v.Model, Version: v.Number, Digest: v.Digest, Spec: json.RawMessage(v.Spec), Artifact: v.Artifact, Source: v.Source, Created: v.Created, By: v.By,
+		Health: t.platform.Health(platform.Ref{Model: model, Version: version}),
 	}, nil
+}
+
+// Predict implements pipeline.Destination.
+func (t target) Predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) (modelmanager.PredictResponse, error) {
+	predictions, err := t.api.Predict(ctx, model, version, request)
+	return modelmanager.PredictResponse{Model: model, Version: version, Predictions: predictions}, err
 }
 
 // TrafficHistory implements pipeline.Destination.
