@@ -114,6 +114,9 @@ func (o *restoreOptions) told(restore func(told func(pipeline.Restored)) error) 
 				versions = "version"
 			}
 			fmt.Fprintf(o.Out, "%s %s: %d %s\n", mark, restored.Model, restored.Versions, versions)
+			if restored.Note != "" {
+				fmt.Fprintf(o.Out, "  %s\n", oneLine(restored.Note))
+			}
 		}
 	})
 	if o.output == "json" {

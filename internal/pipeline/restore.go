@@ -32,8 +32,11 @@ const StateFormat = "modelmanager/state/1"
 
 // ModelState is one model of a State.
 type ModelState struct {
-	Model    string                     `json:"model"`
-	Traffic  modelmanager.Traffic       `json:"traffic"`
+	Model   string               `json:"model"`
+	Traffic modelmanager.Traffic `json:"traffic"`
+	// Before is what a setting that isn't settled goes back to: a canary's version
+	// before, and what answered while the setting waited for a version to be ready.
+	Before   []modelmanager.Share       `json:"before,omitempty"`
 	Retired  *modelmanager.Change       `json:"retired,omitempty"`
 	Versions []modelmanager.VersionInfo `json:"versions"` // oldest first, with their specs
 }
@@ -80,6 +83,11 @@ func Export(ctx context.Context, server Exporter, now time.Time) (*State, error)
 
 func exportModel(ctx context.Context, server Exporter, model modelmanager.ModelInfo) (ModelState, error) {
 	state := ModelState{Model: model.Name, Traffic: model.Traffic.Traffic, Retired: model.Retired}
+	if before, _, canary := state.Traffic.Canary(); canary {
+		state.Before = modelmanager.All(before.Version).Versions
+	} else if model.Traffic.Pending != nil {
+		state.Before = model.Traffic.Pending.Answering
+	}
 	for token := ""; ; {
 		page, err := server.Versions(ctx, model.Name, 100, token)
 		if err != nil {
@@ -104,6 +112,7 @@ func exportModel(ctx context.Context, server Exporter, model modelmanager.ModelI
 type Restoration interface {
 	Target
 	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
+	Traffic(ctx context.Context, model string) (modelmanager.TrafficInfo, error)
 	SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic) (modelmanager.TrafficInfo, error)
 	Retire(ctx context.Context, model, reason string) error
 }
@@ -127,7 +136,8 @@ type Restorer struct {
 // Restored is what became of one model.
 type Restored struct {
 	Model    string `json:"model"`
-	Versions int    `json:"versions"` // that are there now
+	Versions int    `json:"versions"`       // that are there now
+	Note     string `json:"note,omitempty"` // what somebody has to decide
 	Problem  string `json:"problem,omitempty"`
 
 	Err error `json:"-"` // names each version that isn't restored
@@ -181,13 +191,51 @@ func (r *Restorer) model(ctx context.Context, state ModelState) Restored {
 	case state.Retired != nil:
 		err = r.Server.Retire(ctx, state.Model, cmp.Or(state.Retired.Reason, "restored as it was: retired"))
 	case len(state.Traffic.Versions) > 0:
-		traffic := modelmanager.Traffic{Versions: state.Traffic.Versions, Shadow: state.Traffic.Shadow, Reason: "restored: " + state.Traffic.Reason}
-		_, err = r.Server.SetTraffic(ctx, state.Model, traffic)
+		if _, canary, under := state.Traffic.Canary(); under {
+			restored.Note = fmt.Sprintf("its canary of version %d is held at %d%%: mm models promote %s %d gives it all, mm models rollback %s ends it",
+				canary.Version, canary.Percent, state.Model, canary.Version, state.Model)
+		}
+		err = r.traffic(ctx, state)
 	}
 	if err != nil {
 		restored.failed(fmt.Errorf("restoring the traffic of %s: %w", state.Model, err))
 	}
 	return restored
+}
+
+// restoredReason begins the reasons of settings that a restoration makes.
+const restoredReason = "restored: "
+
+// traffic gives a model the traffic that it had, and before that what a setting
+// that isn't settled goes back to, so that a roll-back and a version that can't
+// start end there. A canary stays at its step: what its calls have shown is lost,
+// and it goes no further by itself. What somebody has set meanwhile stays.
+func (r *Restorer) traffic(ctx context.Context, state ModelState) error {
+	now, err := r.Server.Traffic(ctx, state.Model)
+	if err != nil {
+		return err
+	}
+	settings := [][]modelmanager.Share{state.Traffic.Versions}
+	if len(state.Before) > 0 {
+		settings = slices.Insert(settings, 0, state.Before)
+	}
+	if len(now.Versions) > 0 {
+		at := slices.IndexFunc(settings, func(s []modelmanager.Share) bool { return slices.Equal(s, now.Versions) })
+		if at < 0 || at < len(settings)-1 && !strings.HasPrefix(now.Reason, restoredReason) {
+			return modelmanager.Errorf(modelmanager.CodeConflict, "somebody has set it meanwhile (%s); it is left so", cmp.Or(now.Reason, "no reason was given"))
+		}
+		settings = settings[at+1:] // what a run that was killed has done
+	}
+	for i, versions := range settings {
+		traffic := modelmanager.Traffic{Versions: versions, Reason: restoredReason + state.Traffic.Reason}
+		if i == len(settings)-1 {
+			traffic.Shadow = state.Traffic.Shadow
+		}
+		if _, err := r.Server.SetTraffic(ctx, state.Model, traffic); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Restorer) version(ctx context.Context, version modelmanager.VersionInfo) error {

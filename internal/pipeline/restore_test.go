@@ -44,6 +44,10 @@ func (s *emptied) Version(_ context.Context, model string, version int) (modelma
 	return info, nil
 }
 
+func (s *emptied) Traffic(context.Context, string) (modelmanager.TrafficInfo, error) {
+	return modelmanager.TrafficInfo{}, nil
+}
+
 func (s *emptied) SetTraffic(context.Context, string, modelmanager.Traffic) (modelmanager.TrafficInfo, error) {
 	s.moved++
 	return modelmanager.TrafficInfo{}, nil
