@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,12 +21,12 @@ const frozen = `import importlib.metadata as m
 print("\n".join(sorted({d.metadata["Name"] + "==" + d.version for d in m.distributions() if d.metadata["Name"]}, key=str.lower)))`
 
 // lock makes an environment that is the same on any day of one that isn't: what
-// was installed for a requirements.txt without fixed versions is written into a
-// lock file beside it, which becomes part of the version. It returns the
-// environment of that, in which the model is then tried. What can't be written so
-// stays as it was.
+// was installed for a requirements.txt that doesn't fix the version of each
+// package, those that its packages need included, is written into a lock file
+// beside it, which becomes part of the version. It returns the environment of
+// that, in which the model is then tried. What can't be written so stays as it was.
 func (v *Validator) lock(ctx context.Context, t trial, built environment.Environment) (environment.Environment, error) {
-	options, lockable := lockOptions(t.Dir)
+	options, fixed, lockable := lockOptions(t.Dir)
 	if !lockable || t.Spec.Run.R != "" || built.Hash == "" || built.Python == "" {
 		return built, nil
 	}
@@ -36,8 +37,11 @@ func (v *Validator) lock(ctx context.Context, t trial, built environment.Environ
 	}
 	packages := strings.Fields(string(output))
 	packages = slices.DeleteFunc(packages, func(text string) bool { return strings.HasPrefix(strings.ToLower(text), "pip==") })
-	if len(packages) == 0 {
-		return built, nil
+	if !slices.ContainsFunc(packages, func(text string) bool {
+		name, version, _ := strings.Cut(text, "==")
+		return fixed[canonicalName(name)] != version
+	}) {
+		return built, nil // requirements.txt says it all
 	}
 	text := "# What requirements.txt meant when this version was validated.\n" + strings.Join(append(options, packages...), "\n") + "\n"
 	path := filepath.Join(t.Dir, lockName)
@@ -57,20 +61,20 @@ func (v *Validator) lock(ctx context.Context, t trial, built environment.Environ
 	return locked, nil
 }
 
-// lockOptions tells whether a folder's requirements.txt leaves versions open and
-// is of nothing but packages by name, and returns the options in it, such as
-// where packages come from.
-func lockOptions(dir string) (options []string, lockable bool) {
+// lockOptions tells whether a folder has a requirements.txt without a lock file,
+// which is of nothing but packages by name; it returns the options in it, such as
+// where packages come from, and the versions that it fixes for all machines.
+func lockOptions(dir string) (options []string, fixed map[string]string, lockable bool) {
 	for _, name := range []string{lockName, "uv.lock"} {
 		if isFile(filepath.Join(dir, name)) {
-			return nil, false
+			return nil, nil, false
 		}
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "requirements.txt"))
 	if err != nil || len(data) > scanLimit {
-		return nil, false
+		return nil, nil, false
 	}
-	open := false
+	fixed = map[string]string{}
 	text := strings.ReplaceAll(string(data), "\\\n", " ")
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
@@ -79,18 +83,28 @@ func lockOptions(dir string) (options []string, lockable bool) {
 		case line[0] == '-':
 			name, _, _ := strings.Cut(strings.ReplaceAll(line, "=", " "), " ")
 			if !slices.Contains(sourceOptions, name) {
-				return nil, false // -r, -c, -e and what is not known
+				return nil, nil, false // -r, -c, -e and what is not known
 			}
 			options = append(options, line)
 		case strings.ContainsAny(line, "@/\\") || strings.Contains(line, "--"):
-			return nil, false // an address, a path, hashes
+			return nil, nil, false // an address, a path, hashes
 		default:
-			_, _, unpinned := unpinnedRequirement(line)
-			open = open || unpinned
+			lockable = true
+			if name, version, exact := strings.Cut(line, "=="); exact && !strings.ContainsAny(version, "*,;") {
+				name, _, _ = strings.Cut(name, "[")
+				fixed[canonicalName(name)] = strings.TrimSpace(version)
+			}
 		}
 	}
-	return options, open
+	return options, fixed, lockable
 }
+
+// canonicalName is a package's name as Python compares it.
+func canonicalName(name string) string {
+	return nameSeparators.ReplaceAllString(strings.ToLower(strings.TrimSpace(name)), "-")
+}
+
+var nameSeparators = regexp.MustCompile(`[-_.]+`)
 
 // sourceOptions say where packages come from, and in what form.
 var sourceOptions = []string{

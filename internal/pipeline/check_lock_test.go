@@ -80,13 +80,43 @@ func TestOpenVersionsAreKept(t *testing.T) {
 func TestLockOptions(t *testing.T) {
 	for text, want := range map[string]bool{
 		"numpy\n": true, "numpy==2.0\npandas>=2 # newer\n": true, "--index-url https://example.org/simple\nnumpy\n": true,
-		"numpy==2.0\n": false, "": false, "-r more.txt\nnumpy\n": false, "-e .\nnumpy\n": false, "./local\nnumpy\n": false,
+		"numpy==2.0\n": true, "": false, "-r more.txt\nnumpy\n": false, "-e .\nnumpy\n": false, "./local\nnumpy\n": false,
 		"own @ https://example.org/own.whl\nnumpy\n": false, "numpy==2.0 --hash=sha256:00\npandas\n": false,
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "requirements.txt"), text)
-		if _, got := lockOptions(dir); got != want {
+		if _, _, got := lockOptions(dir); got != want {
 			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+// TestWhatPackagesNeedIsKept: fixed versions of what is asked for say nothing of
+// what that needs.
+func TestWhatPackagesNeedIsKept(t *testing.T) {
+	index := filepath.Join(t.TempDir(), "index")
+	writeWheel(t, index, "mm_alpha", "1.5", "mm_beta")
+	writeWheel(t, index, "mm_beta", "2.0", "")
+	for requirements, want := range map[string][]string{
+		"mm_alpha==1.5\n":                 {"mm_alpha==1.5", "mm_beta==2.0"},
+		"mm-alpha == 1.5\nMM.Beta==2.0\n": nil, // nothing is open
+	} {
+		dir := filepath.Join(t.TempDir(), "fixed")
+		writeModel(t, dir, "", "import mm_alpha, mm_beta\n"+predictDouble)
+		write(t, filepath.Join(dir, "requirements.txt"), fmt.Sprintf("--no-index\n--find-links %s\n%s", index, requirements))
+		prepared, err := Prepare(t.Context(), loadFolder(t, dir), Options{Scratch: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer prepared.Close()
+		v := validator(t)
+		v.Environments = &environment.Manager{Dir: t.TempDir(), Env: append(os.Environ(), "PIP_NO_INDEX=1")}
+		report, err := v.Validate(t.Context(), prepared, Options{Progress: func(text string) { t.Log(text) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(report.Locked, want) || isFile(filepath.Join(prepared.Dir, lockName)) != (want != nil) {
+			t.Errorf("%q: %v, not %v", requirements, report.Locked, want)
 		}
 	}
 }
