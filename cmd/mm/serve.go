@@ -34,6 +34,7 @@ type serveOptions struct {
 	listen    string
 	hosts     []string
 	allowed   []string
+	filesFrom []string
 	retention time.Duration
 	slots     int
 	logJSON   bool
@@ -70,6 +71,7 @@ but loopback's and those of --host.`,
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the API")
 	flags.StringSliceVar(&o.hosts, "host", nil, "names by which callers may address the server, beside loopback")
 	flags.StringSliceVar(&o.allowed, "allow-uri", nil, "prefixes of the URIs that jobs may read and write, such as file:///data/")
+	flags.StringSliceVar(&o.filesFrom, "files-from", cli.FilesFrom(), "with --models and --repository: prefixes of the addresses that models' files: may name; default: any https address; $MM_FILES_FROM")
 	flags.DurationVar(&o.retention, "retention", 0, "delete jobs' inputs and results after this long, never their manifests; 0: keep them")
 	flags.IntVar(&o.slots, "job-slots", 0, "shards that run at once; default: one a core")
 	o.cluster.flags(flags)

@@ -93,11 +93,13 @@ func (o *serveOptions) local(ctx context.Context, logger *slog.Logger) (server.C
 			}
 			return driver, nil
 		},
-		Validator: &pipeline.Validator{Environments: environments, Scratch: scratch},
-		Elector:   leaderlocal.Alone{},
-		Peers:     peers.None{},
-		Auth:      auth.New(auth.Options{Authenticator: authlocal.Everybody{}, Authorizer: authlocal.Everybody{}, Logger: logger}),
-		Version:   cli.ProgramVersion(), Logger: logger,
+		Validator: &pipeline.Validator{
+			Environments: environments, Files: &pipeline.Files{Prefixes: o.filesFrom, Cache: filepath.Join(data, "files")}, Scratch: scratch,
+		},
+		Elector: leaderlocal.Alone{},
+		Peers:   peers.None{},
+		Auth:    auth.New(auth.Options{Authenticator: authlocal.Everybody{}, Authorizer: authlocal.Everybody{}, Logger: logger}),
+		Version: cli.ProgramVersion(), Logger: logger,
 	}, nil
 }
 

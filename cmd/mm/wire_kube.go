@@ -105,12 +105,14 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (ser
 				Logger: logger,
 			})
 		},
-		Validator: &pipeline.Validator{Environments: environments, Scratch: scratch},
-		Auth:      o.cluster.callers(rights, people, logger),
-		Elector:   elector,
-		Peers:     others,
-		Name:      o.cluster.podName(),
-		Version:   cli.ProgramVersion(), Logger: logger,
+		Validator: &pipeline.Validator{
+			Environments: environments, Files: &pipeline.Files{Prefixes: o.filesFrom, Cache: filepath.Join(data, "files")}, Scratch: scratch,
+		},
+		Auth:    o.cluster.callers(rights, people, logger),
+		Elector: elector,
+		Peers:   others,
+		Name:    o.cluster.podName(),
+		Version: cli.ProgramVersion(), Logger: logger,
 	}
 	if err := o.cluster.page(&config, people); err != nil {
 		return none, errors.Join(err, store.Close(), bucket.Close())

@@ -66,7 +66,7 @@ func (g *global) prepare(ctx context.Context, dir string, images bool) (*pipelin
 	if err != nil {
 		return nil, nil, err
 	}
-	validator := &pipeline.Validator{Environments: environments()}
+	validator := g.validator()
 	report, err := validator.Validate(ctx, prepared, options)
 	if err == nil {
 		err = report.Err()
@@ -82,7 +82,12 @@ func (g *global) prepare(ctx context.Context, dir string, images bool) (*pipelin
 
 // options tell on the error stream what is being done.
 func (g *global) options() pipeline.Options {
-	return pipeline.Options{Progress: func(text string) { fmt.Fprintf(g.Err, "%s\n", printable(text)) }}
+	return pipeline.Options{Files: g.from.files(), Progress: func(text string) { fmt.Fprintf(g.Err, "%s\n", printable(text)) }}
+}
+
+// validator runs models on this machine.
+func (g *global) validator() *pipeline.Validator {
+	return &pipeline.Validator{Environments: environments(), Files: g.from.files()}
 }
 
 // cacheDir is where programs keep what they can make again.

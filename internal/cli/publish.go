@@ -79,6 +79,7 @@ the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 	flags.StringVar(&o.repository, "repository", "", "prefix of the repositories to push images to, such as registry.example.org/models; default: the server's")
 	flags.StringArrayVar(&o.bases, "base", nil, "LANGUAGE=IMAGE: what a language's models are put on, such as python=registry.example.org/python:3.12; $MM_BASE_PYTHON")
 	flags.StringSliceVar(&o.insecure, "insecure-registry", nil, "host:port of registries without TLS, beside those on this machine")
+	o.from.add(flags)
 	o.buildkit.add(flags)
 	o.changed.add(flags)
 	return command

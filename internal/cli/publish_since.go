@@ -63,7 +63,7 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 	}
 	var mu sync.Mutex // two models are dealt with at a time
 	publisher := &pipeline.Publisher{
-		Server: api, Validator: &pipeline.Validator{Environments: environments()}, Images: images,
+		Server: api, Validator: o.validator(), Images: images,
 		Address: o.changed.address, Supersede: o.changed.supersede, ApprovedBy: o.approvedBy,
 		Wait: o.changed.wait, AllowBreaking: pipeline.Allowing(o.breaking),
 		Progress: func(model, text string) {

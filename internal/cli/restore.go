@@ -63,6 +63,7 @@ It can be killed and run again.`,
 	}
 	flags := command.Flags()
 	flags.StringVar(&o.archives, "archives", "", "a folder with the archives of the lost server")
+	o.from.add(flags)
 	flags.StringVar(&o.git, "git", "", "a clone of the git repository that the versions came from")
 	flags.StringVar(&o.revision, "revision", "HEAD", "without a state: the branch whose history is published")
 	flags.BoolVar(&o.unpublished, "unpublished", false, "without a state: what can't be published now couldn't be then either, and had no number")
@@ -81,7 +82,7 @@ func (o *restoreOptions) run(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	restorer := &pipeline.Restorer{Server: api, NoTraffic: o.noTraffic, Progress: o.progress}
+	restorer := &pipeline.Restorer{Server: api, Files: o.from.files(), NoTraffic: o.noTraffic, Progress: o.progress}
 	if o.archives != "" {
 		if restorer.Archives, err = filepath.Abs(o.archives); err != nil {
 			return err
@@ -167,7 +168,7 @@ func (o *restoreOptions) runHistory(ctx context.Context) error {
 	}
 	var mu sync.Mutex // two models are dealt with at a time
 	publisher := &pipeline.Publisher{
-		Server: api, Validator: &pipeline.Validator{Environments: environments()},
+		Server: api, Validator: o.validator(),
 		Progress: func(model, text string) {
 			mu.Lock()
 			defer mu.Unlock()

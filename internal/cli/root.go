@@ -37,6 +37,7 @@ type Streams struct {
 type global struct {
 	Streams
 	server string
+	from   filesOptions // of the commands that prepare models
 	token  credentials
 	output string
 }

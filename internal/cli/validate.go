@@ -69,6 +69,7 @@ request); several at once, each with a file of its own if it names one:
 	flags.StringArrayVar(&o.formats, "format", nil, "text (default), json, junit, github or markdown; NAME=FILE writes to a file")
 	flags.StringSliceVar(&o.breaking, "allow-breaking", nil, "only warn of breaking changes: of all models, or of those named (--allow-breaking=MODEL,…)")
 	flags.Lookup("allow-breaking").NoOptDefVal = "*"
+	o.from.add(flags)
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long one model may take")
 	return command
 }
@@ -136,7 +137,7 @@ func (o *validateOptions) reviewer() (*pipeline.Reviewer, error) {
 	options := o.options()
 	options.Images = true
 	reviewer := &pipeline.Reviewer{
-		Validator: &pipeline.Validator{Environments: environments()},
+		Validator: o.validator(),
 		Sample:    o.sample, Timeout: o.timeout, Options: options,
 	}
 	for _, address := range o.against {

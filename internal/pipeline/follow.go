@@ -180,7 +180,7 @@ func (f *Follower) publish(ctx context.Context, dir string, first bool) (modelma
 			return none, err
 		}
 	}
-	options := Options{Scratch: f.Validator.Scratch, Progress: f.progress(folder.Spec.Name), Images: f.Images != nil}
+	options := Options{Scratch: f.Validator.Scratch, Files: f.Validator.Files, Progress: f.progress(folder.Spec.Name), Images: f.Images != nil}
 	prepared, err := Prepare(ctx, folder, options)
 	if err != nil {
 		return none, err

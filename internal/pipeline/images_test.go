@@ -121,7 +121,7 @@ func (s *imageServer) publish(t *testing.T, dir string) (modelmanager.PublishReq
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := Options{Scratch: t.TempDir(), Images: true}
+	options := Options{Scratch: t.TempDir(), Images: true, Files: &Files{Prefixes: []string{"file:///"}}}
 	prepared, err := Prepare(t.Context(), folder, options)
 	if err != nil {
 		return modelmanager.PublishRequest{}, err

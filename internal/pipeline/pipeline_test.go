@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/environment"
@@ -159,34 +161,70 @@ func TestPrepareFetches(t *testing.T) {
 	data := []byte("weights")
 	sum := sha256.Sum256(data)
 	good := hex.EncodeToString(sum[:])
+	var asked atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(data) }))
+	defer elsewhere.Close()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/weights" {
+		asked.Add(1)
+		switch r.URL.Path {
+		case "/in/weights":
+			w.Write(data)
+		case "/in/away":
+			http.Redirect(w, r, elsewhere.URL+"/weights", http.StatusFound)
+		case "/in/busy":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case "/in/hangs":
+			w.Write(data)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		case "/in/large":
+			w.Write(make([]byte, 2000))
+		default:
 			http.NotFound(w, r)
-			return
 		}
-		w.Write(data)
 	}))
 	defer server.Close()
+	local := t.TempDir()
+	write(t, filepath.Join(local, "in", "weights"), string(data))
+	write(t, filepath.Join(local, "out", "weights"), string(data))
+	if err := os.Symlink("../out/weights", filepath.Join(local, "in", "link")); err != nil {
+		t.Fatal(err)
+	}
+	files := &Files{Prefixes: []string{server.URL + "/in/", "file://" + local + "/in"}, Limit: 1000, Timeout: time.Second}
 	for _, test := range []struct {
 		name, uri, sum string
 		want           modelmanager.Code
+		says           string
 	}{
-		{name: "good", uri: server.URL + "/weights", sum: good},
-		{name: "changed", uri: server.URL + "/weights", sum: strings.Repeat("f", 64), want: modelmanager.CodeInvalidSpec},
-		{name: "absent", uri: server.URL + "/nothing", sum: good, want: modelmanager.CodeInvalidSpec},
-		{name: "no-file", uri: "file:///nothing/like/this", sum: good, want: modelmanager.CodeInvalidSpec},
+		{name: "good", uri: server.URL + "/in/weights", sum: good},
+		{name: "signed", uri: server.URL + "/in/weights?signature=1", sum: good},
+		{name: "local", uri: "file://" + local + "/in/weights", sum: good},
+		{name: "changed", uri: server.URL + "/in/weights", sum: strings.Repeat("f", 64), want: modelmanager.CodeInvalidSpec, says: "has the file changed?"},
+		{name: "absent", uri: server.URL + "/in/nothing", sum: good, want: modelmanager.CodeInvalidSpec, says: "404"},
+		{name: "busy", uri: server.URL + "/in/busy", sum: good, want: modelmanager.CodeUnavailable, says: "503"},
+		{name: "hangs", uri: server.URL + "/in/hangs?signature=secret", sum: good, want: modelmanager.CodeInvalidSpec, says: "took longer than 1s"},
+		{name: "large", uri: server.URL + "/in/large", sum: good, want: modelmanager.CodeInvalidSpec, says: "1000"},
+		{name: "outside", uri: server.URL + "/weights", sum: good, want: modelmanager.CodeForbidden, says: "--files-from"},
+		{name: "dots", uri: server.URL + "/in/../weights", sum: good, want: modelmanager.CodeForbidden, says: "without dots"},
+		{name: "encoded", uri: server.URL + "/in/%2e%2e/weights", sum: good, want: modelmanager.CodeForbidden, says: "without dots"},
+		{name: "redirected", uri: server.URL + "/in/away", sum: good, want: modelmanager.CodeForbidden, says: "isn't among"},
+		{name: "local-outside", uri: "file://" + local + "/out/weights", sum: good, want: modelmanager.CodeForbidden, says: "isn't among"},
+		{name: "local-link", uri: "file://" + local + "/in/link", sum: good, want: modelmanager.CodeForbidden, says: "isn't among"},
+		{name: "no-file", uri: "file://" + local + "/in/nothing", sum: good, want: modelmanager.CodeInvalidSpec, says: "no such file"},
+		{name: "folder", uri: "file://" + local + "/in", sum: good, want: modelmanager.CodeInvalidSpec, says: "no file"},
+		{name: "bucket", uri: "gs://bucket/weights", sum: good, want: modelmanager.CodeForbidden, says: "isn't among"},
+		{name: "scheme", uri: "ftp://host/weights", sum: good, want: modelmanager.CodeInvalidSpec, says: "use https"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), test.name)
 			writeModel(t, dir, fmt.Sprintf("files: [{path: large/weights.bin, uri: %q, sha256: %s}]", test.uri, test.sum), predictDouble)
-			folder, err := spec.LoadFolder(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
 			scratch := t.TempDir()
-			prepared, err := Prepare(t.Context(), folder, Options{Scratch: scratch})
+			prepared, err := Prepare(t.Context(), loadFolder(t, dir), Options{Scratch: scratch, Files: files})
 			if got := modelmanager.CodeOf(err); got != test.want {
 				t.Fatalf("code %q, not %q: %v", got, test.want, err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "secret")) {
+				t.Errorf("%q isn't in: %v", test.says, err)
 			}
 			if err == nil {
 				got, err := os.ReadFile(filepath.Join(prepared.Dir, "large", "weights.bin"))
@@ -200,6 +238,26 @@ func TestPrepareFetches(t *testing.T) {
 			}
 		})
 	}
+
+	// What is kept isn't fetched again, and is verified again.
+	kept := &Files{Prefixes: files.Prefixes, Cache: filepath.Join(t.TempDir(), "files")}
+	file := spec.File{Path: "weights", URI: server.URL + "/in/weights", SHA256: good}
+	fetch := func(wanted int32) {
+		t.Helper()
+		target := filepath.Join(t.TempDir(), "weights")
+		before := asked.Load()
+		if err := kept.fetch(t.Context(), file, target); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(target); err != nil || string(got) != string(data) || asked.Load()-before != wanted {
+			t.Errorf("%q, %v, asked %d times", got, err, asked.Load()-before)
+		}
+	}
+	fetch(1)
+	fetch(0)
+	write(t, filepath.Join(kept.Cache, good), "spoilt")
+	fetch(1)
+	fetch(0)
 }
 
 func TestPrepareBuilds(t *testing.T) {

@@ -189,7 +189,7 @@ func (r *planRun) say(model, text string) {
 }
 
 func (r *planRun) options(model string) Options {
-	return Options{Scratch: r.Scratch, Images: r.Images != nil, Progress: func(text string) { r.say(model, text) }}
+	return Options{Scratch: r.Scratch, Files: r.Validator.Files, Images: r.Images != nil, Progress: func(text string) { r.say(model, text) }}
 }
 
 func (r *planRun) publication(outcome *Outcome) Publication {

@@ -19,6 +19,7 @@ type Options struct {
 	Scratch  string       // a folder for temporary files; "": the system's
 	Progress func(string) // told what is being done; may be nil
 	Images   bool         // take models that bring an image of their own, too
+	Files    *Files       // fetches what models name under files; nil: from any https address, and keeps nothing
 }
 
 func (o Options) say(format string, args ...any) {
@@ -106,9 +107,13 @@ func Prepare(ctx context.Context, folder *spec.Folder, options Options) (_ *Prep
 			return p, err
 		}
 	}
+	files := options.Files
+	if files == nil {
+		files = &Files{}
+	}
 	for _, file := range s.Files {
 		options.say("fetching %s", file.Path)
-		if err := fetch(ctx, file, filepath.Join(dir, filepath.FromSlash(file.Path))); err != nil {
+		if err := files.fetch(ctx, file, filepath.Join(dir, filepath.FromSlash(file.Path))); err != nil {
 			return nil, err
 		}
 	}

@@ -128,6 +128,7 @@ type Restorer struct {
 	// Repository has the commits that versions were made of; nil: none. Archives
 	// that are missing are made again of them.
 	Repository *repository.Repository
+	Files      *Files // fetches what models name; nil: from any https address
 	Scratch    string
 	NoTraffic  bool                     // restore versions only
 	Progress   func(model, text string) // may be nil
@@ -310,7 +311,7 @@ func (r *Restorer) rebuild(ctx context.Context, version modelmanager.VersionInfo
 		return "", err
 	}
 	defer remove()
-	prepared, err := Prepare(ctx, folder, Options{Scratch: r.Scratch, Progress: func(text string) { r.say(version.Model, "%s", text) }})
+	prepared, err := Prepare(ctx, folder, Options{Scratch: r.Scratch, Files: r.Files, Progress: func(text string) { r.say(version.Model, "%s", text) }})
 	if err != nil {
 		return "", err
 	}

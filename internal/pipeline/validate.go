@@ -27,6 +27,7 @@ type ExampleResult struct {
 // Validator runs models' examples for real.
 type Validator struct {
 	Environments *environment.Manager
+	Files        *Files // fetches what models name; nil: from any https address
 	Scratch      string // a folder for temporary files; "": the system's
 }
 
