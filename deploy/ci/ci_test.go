@@ -7,11 +7,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,15 +53,19 @@ type world struct {
 	repo   string
 	server string
 	fakes  string
+	forge  string // the API of GitHub, or GitLab
+
+	mu   sync.Mutex
+	made []string // comments
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, dir: dir, repo: filepath.Join(dir, "repo"), fakes: filepath.Join(dir, "fakes")}
-	for _, name := range []string{"gh", "curl"} {
-		w.write(filepath.Join(w.fakes, name), "#!/bin/sh\nfor a in \"$@\"; do printf '%s\\n' \"$a\"; done >>\"$CALLS\"\n", 0o755)
-	}
+	forge := httptest.NewServer(w)
+	t.Cleanup(forge.Close)
+	w.forge = forge.URL
 	w.serve()
 	w.run(dir, nil, "git", "init", "-q", "-b", "main", w.repo)
 	w.model("tripler", 3)
@@ -103,7 +112,7 @@ func (w *world) try(dir string, env map[string]string, name string, arguments ..
 	command.Dir = dir
 	command.Env = append(os.Environ(), "PATH="+strings.Join([]string{program, w.fakes, os.Getenv("PATH")}, ":"),
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
-		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "CALLS="+filepath.Join(w.dir, "calls"))
+		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
 	for name, value := range env {
 		command.Env = append(command.Env, name+"="+value)
 	}
@@ -149,9 +158,23 @@ func (w *world) serve() {
 	}
 }
 
-func (w *world) calls() string {
-	data, _ := os.ReadFile(filepath.Join(w.dir, "calls"))
-	return string(data)
+// comments are the calls that made or changed comments.
+func (w *world) comments() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.made)
+}
+
+// ServeHTTP is a forge without comments: it notes those that are made.
+func (w *world) ServeHTTP(out http.ResponseWriter, request *http.Request) {
+	if request.Method == http.MethodGet {
+		fmt.Fprint(out, "[]")
+		return
+	}
+	body, _ := io.ReadAll(request.Body)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.made = append(w.made, fmt.Sprintf("%s %s %s", request.Method, request.URL.Path, body))
 }
 
 func (w *world) versions(model string) string {
@@ -160,7 +183,10 @@ func (w *world) versions(model string) string {
 
 // expression is one of GitHub's, which may stand in env and nowhere else: in a
 // run it would be put into the shell's text.
-var expression = regexp.MustCompile(`\$\{\{ *([^}]*?) *\}\}`)
+var (
+	expression = regexp.MustCompile(`\$\{\{ *([^}]*?) *\}\}`)
+	pinned     = regexp.MustCompile(`^[a-z-]+/[a-z-]+@[0-9a-f]{40}$`)
+)
 
 // workflow is what a workflow of GitHub's says.
 type workflow struct {
@@ -168,6 +194,7 @@ type workflow struct {
 	Jobs     map[string]struct {
 		Steps []struct {
 			Name  string
+			Uses  string
 			If    string
 			Env   map[string]string
 			Shell string
@@ -248,8 +275,11 @@ func TestGitHubWorkflow(t *testing.T) {
 		var all strings.Builder
 		var failed error
 		for _, step := range workflow.Jobs[name].Steps {
-			if step.With != nil && step.With["fetch-depth"] != uint64(0) {
+			if strings.HasPrefix(step.Uses, "actions/checkout@") && step.With["fetch-depth"] != uint64(0) {
 				t.Errorf("%s: the checkout is shallow: %v", name, step.With)
+			}
+			if step.Uses != "" && !pinned.MatchString(step.Uses) {
+				t.Errorf("%s: %s may change: name it by its commit", name, step.Uses)
 			}
 			if step.Run == "" || failed != nil && step.If != "always()" {
 				continue
@@ -257,7 +287,9 @@ func TestGitHubWorkflow(t *testing.T) {
 			if expression.MatchString(step.Run) {
 				t.Errorf("%s: %s: an expression in a run", name, step.Name)
 			}
-			env := map[string]string{"GITHUB_STEP_SUMMARY": filepath.Join(w.dir, "summary")}
+			env := map[string]string{
+				"GITHUB_STEP_SUMMARY": filepath.Join(w.dir, "summary"), "GITHUB_API_URL": w.forge, "GITHUB_REPOSITORY": "clinic/models", "GITHUB_REF": "refs/pull/7/merge",
+			}
 			for key, value := range step.Env {
 				env[key] = expression.ReplaceAllStringFunc(value, func(text string) string {
 					known, found := values[expression.FindStringSubmatch(text)[1]]
@@ -278,8 +310,8 @@ func TestGitHubWorkflow(t *testing.T) {
 	}
 	base := w.run(w.repo, nil, "git", "rev-parse", "HEAD")
 	values := map[string]string{
-		"inputs.server": w.server, "inputs.install": "true", "secrets.token": "", "github.token": "t", "github.repository": "clinic/models", "runner.temp": w.dir,
-		"github.event.pull_request.base.sha": base, "github.event.pull_request.number": "7",
+		"inputs.server": w.server, "inputs.install": "true", "secrets.token": "", "github.token": "t", "runner.temp": w.dir,
+		"inputs.files-from": "", "inputs.buildkit": "", "github.event.pull_request.base.sha": base,
 		"github.event.before": strings.Repeat("0", 40), "github.sha": base,
 	}
 	if output, err := job("publish", values); err != nil {
@@ -296,8 +328,8 @@ func TestGitHubWorkflow(t *testing.T) {
 	if output, err := job("validate", values); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if calls := w.calls(); !strings.Contains(calls, "comment\n7\n--repo\nclinic/models\n") {
-		t.Errorf("gh was called with %q", calls)
+	if got := w.comments(); len(got) != 1 || !strings.HasPrefix(got[0], "POST /repos/clinic/models/issues/7/comments ") || !strings.Contains(got[0], "doubler") {
+		t.Errorf("the comments are %q", got)
 	}
 	summary, _ := os.ReadFile(filepath.Join(w.dir, "summary"))
 	if !strings.Contains(string(summary), "doubler") || !strings.Contains(string(summary), "tripler") {
@@ -344,7 +376,7 @@ func TestGitLabPipeline(t *testing.T) {
 		t.Error("the clone is shallow")
 	}
 	env := map[string]string{
-		"MM_SERVER": w.server, "MM_INSTALL": "true", "MM_GITLAB_TOKEN": "t", "CI_API_V4_URL": "https://git.example.org/api/v4", "CI_PROJECT_ID": "3",
+		"MM_SERVER": w.server, "MM_INSTALL": "true", "MM_GITLAB_TOKEN": "t", "CI_API_V4_URL": w.forge, "CI_PROJECT_ID": "3",
 		"CI_MERGE_REQUEST_IID": "7",
 	}
 	job := func(name string) (string, error) {
@@ -365,8 +397,8 @@ func TestGitLabPipeline(t *testing.T) {
 	if output, err := job("models-validate"); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if calls := w.calls(); !strings.Contains(calls, "body@models.md\nhttps://git.example.org/api/v4/projects/3/merge_requests/7/notes\n") {
-		t.Errorf("curl was called with %q", calls)
+	if got := w.comments(); len(got) != 1 || !strings.HasPrefix(got[0], "POST /projects/3/merge_requests/7/notes ") || !strings.Contains(got[0], "tripler") {
+		t.Errorf("the comments are %q", got)
 	}
 	if _, err := os.Stat(filepath.Join(w.repo, "models.xml")); err != nil {
 		t.Error(err)

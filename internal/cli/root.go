@@ -98,7 +98,7 @@ answer now; 130 interrupted.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newModels(g), newPredict(g), newJobs(g), newLogs(g),
-		newInit(g), newValidate(g), newPublish(g), newExport(g), newRestore(g), newSchema(g), newVersion(g),
+		newInit(g), newValidate(g), newComment(g), newPublish(g), newExport(g), newRestore(g), newSchema(g), newVersion(g),
 	)
 	root.AddCommand(more...)
 	group(root)

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"modelmanager.dev"
+	"modelmanager.dev/internal/pipeline"
+)
+
+func newComment(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "comment REPORT.md",
+		Short: "Put a report on the pull request that this CI run is for",
+		Long: `Make a report (of mm validate --format markdown=REPORT.md) the one comment that
+Model Manager has on the pull request of this run: the comment that is there is
+changed in place. In GitHub Actions it takes $GITHUB_TOKEN, in GitLab CI
+$MM_GITLAB_TOKEN; all else they set themselves.
+
+Where the token may not comment, as in the runs of a fork, it says so and is done.
+So it does where there is no report, because nothing was validated.`,
+		Args: exactly("REPORT.md"),
+		RunE: func(command *cobra.Command, args []string) error {
+			return g.comment(command.Context(), args[0])
+		},
+	}
+}
+
+func (g *global) comment(ctx context.Context, file string) error {
+	report, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(report) == 0 {
+		fmt.Fprintf(g.Err, "there is no report in %s\n", file)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	comments, err := pipeline.CommentsOf(os.Getenv)
+	if err != nil {
+		return err
+	}
+	err = comments.Put(ctx, string(report))
+	if modelmanager.CodeOf(err) == modelmanager.CodeForbidden {
+		fmt.Fprintf(g.Err, "this run may not comment: %s\n", printable(err.Error()))
+		return nil
+	}
+	return err
+}
