@@ -67,6 +67,26 @@ func TestChartPlacesTheServer(t *testing.T) {
 	}
 }
 
+// TestChartPlacesModels: what an operator wants of models' pods becomes flags.
+func TestChartPlacesModels(t *testing.T) {
+	chart := rendered(t, "helm", append(smallest, "--set", "models.imagePullSecrets={pull}", "--set", "models.nodeSelector.pool=models",
+		"--set", "models.tolerations[0].key=models", "--set", "models.tolerations[0].operator=Exists", "--set", "models.tolerations[0].effect=NoSchedule",
+		"--set", "models.tolerations[1].key=gpu", "--set", "models.tolerations[1].value=small",
+		"--set", "models.runtimeClass=gvisor", "--set", "models.priorityClass=calls", "--set", "models.batchPriorityClass=jobs", "--set", "models.queue=team")...)
+	text, err := json.Marshal(chart["Deployment modelmanager-system/model-manager"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{
+		"--image-pull-secret=pull", "--node-selector=pool=models", "--toleration=models:NoSchedule", "--toleration=gpu=small",
+		"--runtime-class=gvisor", "--priority-class=calls", "--batch-priority-class=jobs", "--queue=team",
+	} {
+		if !bytes.Contains(text, []byte(`"`+flag+`"`)) {
+			t.Errorf("the server isn't told %s: %s", flag, text)
+		}
+	}
+}
+
 // TestChartBringsTheClientsSecret to where the server reads it.
 func TestChartBringsTheClientsSecret(t *testing.T) {
 	chart := rendered(t, "helm", append(smallest, "--set", "oidcSecret=people")...)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/image"
@@ -30,6 +31,10 @@ type clusterOptions struct {
 	insecure      []string
 	pullSecrets   []string
 	nodeSelector  map[string]string
+	tolerations   []string
+	runtimeClass  string
+	priority      string
+	batchPriority string
 	queue         string
 	storageURLs   string
 
@@ -65,6 +70,10 @@ func (o *clusterOptions) flags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.insecure, "insecure-registry", nil, "on Kubernetes: host:port of registries without TLS")
 	flags.StringSliceVar(&o.pullSecrets, "image-pull-secret", nil, "on Kubernetes: Secrets, in the models' namespace, to pull images with")
 	flags.StringToStringVar(&o.nodeSelector, "node-selector", nil, "on Kubernetes: labels of the nodes that models run on")
+	flags.StringSliceVar(&o.tolerations, "toleration", nil, "on Kubernetes: KEY[=VALUE][:EFFECT] of taints of nodes that models may run on")
+	flags.StringVar(&o.runtimeClass, "runtime-class", "", "on Kubernetes: the RuntimeClass that models run in, such as a sandbox")
+	flags.StringVar(&o.priority, "priority-class", "", "on Kubernetes: the PriorityClass of models that answer calls")
+	flags.StringVar(&o.batchPriority, "batch-priority-class", "", "on Kubernetes: the PriorityClass of jobs")
 	flags.StringVar(&o.queue, "queue", "", "on Kubernetes: the Kueue queue that jobs wait in")
 	flags.StringVar(&o.storageURLs, "storage-urls", "signed", "on Kubernetes: how agents of jobs reach the object storage: signed (URLs of its own, where it can) or server (through the server alone)")
 	flags.StringVar(&o.audience, "audience", "", "on Kubernetes: the audience that callers' tokens must be for; default modelmanager")
@@ -95,6 +104,9 @@ func (o *clusterOptions) check() error {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest,
 			"mm serve --platform kubernetes needs %s; deploy/ sets them", strings.Join(missing, ", "))
 	}
+	if _, err := o.tolerated(); err != nil {
+		return err
+	}
 	if o.storageURLs != "signed" && o.storageURLs != "server" {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "--storage-urls is %q; it can be signed or server", o.storageURLs)
 	}
@@ -102,6 +114,26 @@ func (o *clusterOptions) check() error {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "--pod is %q; write NAMESPACE/NAME", o.pod)
 	}
 	return nil
+}
+
+// tolerated reads --toleration, which is written as kubectl taint has it.
+func (o *clusterOptions) tolerated() ([]corev1.Toleration, error) {
+	var list []corev1.Toleration
+	for _, text := range o.tolerations {
+		taint, effect, _ := strings.Cut(text, ":")
+		key, value, valued := strings.Cut(taint, "=")
+		switch t := (corev1.Toleration{Key: key, Value: value, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffect(effect)}); {
+		case key == "" || effect != "" && t.Effect != corev1.TaintEffectNoSchedule && t.Effect != corev1.TaintEffectPreferNoSchedule && t.Effect != corev1.TaintEffectNoExecute:
+			return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
+				"--toleration is %q; write KEY, KEY=VALUE or either with :NoSchedule, :PreferNoSchedule or :NoExecute", text)
+		default:
+			if valued {
+				t.Operator = corev1.TolerationOpEqual
+			}
+			list = append(list, t)
+		}
+	}
+	return list, nil
 }
 
 // repository is where publishers push models' images to.

@@ -82,6 +82,10 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (ser
 	if err != nil {
 		return none, errors.Join(err, store.Close(), bucket.Close())
 	}
+	tolerations, err := o.cluster.tolerated()
+	if err != nil {
+		return none, errors.Join(err, store.Close(), bucket.Close())
+	}
 	go func() { _ = others.Run(ctx) }() // it ends with ctx
 	environments := &environment.Manager{Dir: filepath.Join(data, "environments"), Logger: logger}
 	config := server.Config{
@@ -101,6 +105,8 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (ser
 			return platformkube.New(platformkube.Options{
 				Config: cluster, Namespace: o.cluster.namespace, Key: host.Key,
 				AgentImage: o.cluster.agentImage, AgentSource: platformkube.AgentSource(o.cluster.agentSource),
+				Tolerations: tolerations, RuntimeClass: o.cluster.runtimeClass,
+				PriorityClass: o.cluster.priority, BatchPriorityClass: o.cluster.batchPriority,
 				Queue: o.cluster.queue, NodeSelector: o.cluster.nodeSelector, ImagePullSecrets: o.cluster.pullSecrets,
 				Logger: logger,
 			})

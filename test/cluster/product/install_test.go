@@ -51,9 +51,23 @@ const (
 	previous = "test/cluster/product/testdata/previous"
 )
 
-// install puts Model Manager on the cluster, by some manifests. The end of the
-// test takes it away.
+// install puts Model Manager on the cluster, by some manifests.
 func install(t *testing.T, manifests string) *installation {
+	t.Helper()
+	i := prepare(t, manifests)
+	i.writeOverlay(t, "")
+	i.kubectl(t, "create", "namespace", system) // the kustomization makes it, too, but the key comes first
+	i.credentials(t)
+	i.apply(t)
+	i.writeOverlay(t, i.service(t, system, "model-manager-internal"))
+	i.apply(t)
+	i.reach(t)
+	return i
+}
+
+// prepare makes all that an installation needs beside the cluster. The end of
+// the test takes the installation away.
+func prepare(t *testing.T, manifests string) *installation {
 	t.Helper()
 	i := &installation{Cluster: cluster.Connect(t), dir: t.TempDir(), tag: fmt.Sprint("test-", time.Now().Unix()), base: manifests}
 	i.mm = filepath.Join(t.TempDir(), "mm")
@@ -62,27 +76,37 @@ func install(t *testing.T, manifests string) *installation {
 	i.store = stores.S3At(t, i.nodeAddress())
 
 	t.Cleanup(func() { i.uninstall(t) })
-	i.writeOverlay(t, "")
-	i.kubectl(t, "create", "namespace", system) // the kustomization makes it, too, but the key comes first
+	return i
+}
+
+// credentials gives the server those of its storage.
+func (i *installation) credentials(t *testing.T) {
+	t.Helper()
 	i.kubectl(t, "create", "secret", "generic", "model-manager-storage", "-n", system,
 		"--from-literal=AWS_ACCESS_KEY_ID="+stores.AccessKey, "--from-literal=AWS_SECRET_ACCESS_KEY="+stores.SecretKey)
-	i.apply(t)
-	service, err := i.Client.CoreV1().Services(system).Get(t.Context(), "model-manager-internal", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.writeOverlay(t, service.Spec.ClusterIP)
-	i.apply(t)
-	if service, err = i.Client.CoreV1().Services(system).Get(t.Context(), "model-manager", metav1.GetOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	i.url = "http://" + service.Spec.ClusterIP
+}
+
+// reach waits until the API answers somebody who may do everything.
+func (i *installation) reach(t *testing.T) {
+	t.Helper()
+	i.url = "http://" + i.service(t, system, "model-manager")
 	i.token = i.tokenFor(t, "tester", "modelmanager-operator")
+	var err error
 	if i.api, err = client.New(i.url, client.WithToken(i.token)); err != nil {
 		t.Fatal(err)
 	}
 	i.ready(t)
-	return i
+}
+
+// helm runs helm, with a home of its own.
+func (i *installation) helm(t *testing.T, args ...string) {
+	t.Helper()
+	home := t.TempDir()
+	command := i.program(t.Context(), "helm", args...)
+	command.Env = append(command.Env, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("helm %s: %v\n%s", args[0], err, output)
+	}
 }
 
 // pushImages makes the images of the server and of the agent.

@@ -63,16 +63,11 @@ func (i *installation) upgraded(t *testing.T) {
 	i.tag += "-next"
 	i.pushImages(t)
 	values := filepath.Join(t.TempDir(), "values.yaml")
-	if err := os.WriteFile(values, []byte(i.values(t)), 0o644); err != nil {
+	if err := os.WriteFile(values, []byte(i.values(i.service(t, system, "model-manager-internal"))), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	home := t.TempDir()
-	command := i.program(t.Context(), "helm", "upgrade", "--install", "model-manager", "deploy/helm/model-manager",
+	i.helm(t, "upgrade", "--install", "model-manager", "deploy/helm/model-manager",
 		"--namespace", system, "--take-ownership", "--force-conflicts", "--values", values)
-	command.Env = append(command.Env, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
-	if output, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("helm upgrade: %v\n%s", err, output)
-	}
 	i.ready(t)
 	pods, err := i.servers(t.Context())
 	if err != nil || len(pods) == 0 || !strings.HasSuffix(pods[0].Spec.Containers[0].Image, i.tag) {
@@ -84,9 +79,9 @@ func (i *installation) upgraded(t *testing.T) {
 	calls.end(t)
 }
 
-// values are the chart's, saying what the overlay said.
-func (i *installation) values(t *testing.T) string {
-	t.Helper()
+// values are the chart's, saying what the overlay said. Agents reach the server
+// at the address internal.
+func (i *installation) values(internal string) string {
 	return fmt.Sprintf(`image: %[1]s/model-manager/server:%[2]s
 agentImage: %[1]s/model-manager/agent:%[2]s
 storage: %[3]q
@@ -95,7 +90,7 @@ imagePrefixes: [%[1]s/models]
 hosts: ["*"]
 bases: {python: %[1]s/base/python:test, r: %[1]s/base/r:test, java: %[1]s/base/java:test, static: %[1]s/base/static:test}
 extraArgs: ["--insecure-registry=%[1]s", "--internal-url=http://%[5]s:8081"]
-`, i.Registry, i.tag, i.store.S3URL("mm"), i.nodeAddress(), i.service(t, system, "model-manager-internal"))
+`, i.Registry, i.tag, i.store.S3URL("mm"), i.nodeAddress(), internal)
 }
 
 // settings describes all models and their traffic.

@@ -17,7 +17,7 @@
 {{- else if eq $object.kind "Deployment" }}
 {{- $_ := set $object.spec "replicas" $values.replicas }}
 {{- $pod := $object.spec.template.spec }}
-{{- range $field := list "imagePullSecrets" "nodeSelector" "tolerations" }}
+{{- range $field := list "imagePullSecrets" "nodeSelector" "tolerations" "priorityClassName" }}
 {{- with get $values $field }}
 {{- $_ := set $pod $field . }}
 {{- end }}
@@ -41,6 +41,30 @@
 {{- end }}
 {{- range $values.hosts }}
 {{- $args = append $args (printf "--host=%s" .) }}
+{{- end }}
+{{- range $values.models.imagePullSecrets }}
+{{- $args = append $args (printf "--image-pull-secret=%s" .) }}
+{{- end }}
+{{- range $label, $value := $values.models.nodeSelector }}
+{{- $args = append $args (printf "--node-selector=%s=%s" $label $value) }}
+{{- end }}
+{{- range $values.models.tolerations }}
+{{- if .tolerationSeconds }}
+{{- fail "models.tolerations can't have tolerationSeconds" }}
+{{- end }}
+{{- $taint := required "each of models.tolerations needs a key" .key }}
+{{- if ne (default "Equal" .operator) "Exists" }}
+{{- $taint = printf "%s=%s" $taint (default "" .value) }}
+{{- end }}
+{{- with .effect }}
+{{- $taint = printf "%s:%s" $taint . }}
+{{- end }}
+{{- $args = append $args (printf "--toleration=%s" $taint) }}
+{{- end }}
+{{- range $flag, $value := dict "runtime-class" $values.models.runtimeClass "priority-class" $values.models.priorityClass "batch-priority-class" $values.models.batchPriorityClass "queue" $values.models.queue }}
+{{- with $value }}
+{{- $args = append $args (printf "--%s=%s" $flag .) }}
+{{- end }}
 {{- end }}
 {{- with $values.oidcSecret }}
 {{- $_ := set $pod "volumes" (append $pod.volumes (dict "name" "oidc" "secret" (dict "secretName" .))) }}
