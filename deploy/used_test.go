@@ -387,6 +387,13 @@ func usePlatform(t *testing.T, admin kubernetes.Interface, config *rest.Config) 
 	run := platform.JobRun{Job: "j", Step: platform.StepShards, Workload: workload, Count: 1, Parallelism: 1, Timeout: time.Second}
 	must(driver.StartJob(ctx, run))
 	must(driver.StartJob(ctx, run)) // it is there
+	impossible := run
+	wrong := *workload.Spec
+	wrong.Identity = "no account's name"
+	impossible.Job, impossible.Workload.Spec = "impossible", &wrong
+	if err := driver.StartJob(ctx, impossible); err == nil {
+		t.Error("a job with an impossible account was started")
+	}
 	deployment, err := admin.AppsV1().Deployments(modelsNamespace).Get(ctx, "churn-1", metav1.GetOptions{})
 	must(err)
 	job, err := admin.BatchV1().Jobs(modelsNamespace).Get(ctx, "j-"+string(platform.StepShards), metav1.GetOptions{})

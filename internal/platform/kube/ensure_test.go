@@ -99,3 +99,49 @@ func TestOnlyTheScalerLowers(t *testing.T) {
 	ensure(server(AgentInit))
 	has(1)
 }
+
+// TestASecretWhoseOwnerCanNotBeMadeGoes: where the cluster refuses the Deployment, and the
+// Job, what their pods would have been told is not left behind.
+func TestASecretWhoseOwnerCanNotBeMadeGoes(t *testing.T) {
+	config := kubetest.Config(t)
+	namespace := kubetest.Namespace(t, config)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(Options{
+		Config: config, Namespace: namespace, AgentImage: "registry.example.org/agent:1", AgentSource: AgentImage,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	workload := planWorkload(t)
+	workload.Spec.Identity = "not an account's name"
+	secrets := func() int {
+		t.Helper()
+		list, err := client.CoreV1().Secrets(namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list.Items)
+	}
+	for doing, call := range map[string]func() error{
+		"Scale":  func() error { return d.Scale(t.Context(), workload, 2) },
+		"Ensure": func() error { return d.Scale(t.Context(), workload, platform.AtLeastOne) },
+		"StartJob": func() error {
+			return d.StartJob(t.Context(), platform.JobRun{Job: "j", Step: platform.StepShards, Workload: workload, Count: 1, Parallelism: 1})
+		},
+	} {
+		if err := call(); err == nil {
+			t.Errorf("%s: it was made", doing)
+		}
+		if n := secrets(); n > 0 {
+			t.Errorf("%s leaves %d Secrets", doing, n)
+		}
+	}
+	if err := d.Scale(t.Context(), planWorkload(t), 1); err != nil || secrets() != 1 {
+		t.Errorf("a good one has %d Secrets (%v)", secrets(), err)
+	}
+}

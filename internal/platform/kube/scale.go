@@ -56,9 +56,10 @@ func (d *Driver) Scale(ctx context.Context, workload platform.Workload, replicas
 	if replicas == platform.AtLeastOne {
 		doing = fmt.Sprintf("starting %s", ref)
 	}
+	var made *corev1.Secret
 	if !known {
 		// Before its pods, which would have to wait for it.
-		if err := d.createSecret(ctx, secret); err != nil {
+		if made, err = d.createSecret(ctx, secret); err != nil {
 			return unreachable(doing, err)
 		}
 	}
@@ -69,6 +70,7 @@ func (d *Driver) Scale(ctx context.Context, workload platform.Workload, replicas
 		deployment, err = d.apply(ctx, d.options.deployment(workload, replicas, secret.Name, source))
 	}
 	if err != nil {
+		d.takeBack(made)
 		return unreachable(doing, err)
 	}
 	if replicas > 1 {
@@ -155,13 +157,33 @@ func (d *Driver) remove(ctx context.Context, ref platform.Ref) error {
 	return nil
 }
 
-// createSecret makes a Secret unless it is there: its name says its content.
-func (d *Driver) createSecret(ctx context.Context, secret *corev1.Secret) error {
-	_, err := d.client.CoreV1().Secrets(secret.Namespace).Create(ctx, secret, metav1.CreateOptions{FieldManager: fieldManager})
+// createSecret makes a Secret unless it is there: its name says its content. It
+// returns what it has made, if anything.
+func (d *Driver) createSecret(ctx context.Context, secret *corev1.Secret) (made *corev1.Secret, err error) {
+	made, err = d.client.CoreV1().Secrets(secret.Namespace).Create(ctx, secret, metav1.CreateOptions{FieldManager: fieldManager})
 	if apierrors.IsAlreadyExists(err) {
-		return nil
+		return nil, nil
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// takeBack deletes a Secret whose owner could not be made, with which it would
+// have gone; not if another server has found an owner for it meanwhile.
+func (d *Driver) takeBack(made *corev1.Secret) {
+	if made == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, d.options.Answer) // whoever asked may have gone
+	defer cancel()
+	err := d.client.CoreV1().Secrets(made.Namespace).Delete(ctx, made.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &made.UID, ResourceVersion: &made.ResourceVersion},
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) && ctx.Err() == nil {
+		d.options.Logger.Warn("a Secret that nothing needs is left", "secret", made.Name, "error", err)
+	}
 }
 
 // giveSecret gives a Secret its owner, with which it will go. It makes it again

@@ -36,7 +36,8 @@ func (d *Driver) StartJob(ctx context.Context, run platform.JobRun) error {
 		return err
 	}
 	doing := fmt.Sprintf("starting step %s of job %s", run.Step, run.Job)
-	if err := d.createSecret(ctx, secret); err != nil {
+	made, err := d.createSecret(ctx, secret)
+	if err != nil {
 		return unreachable(doing, err)
 	}
 	planned := d.options.job(run, len(indexes), only, secret.Name, source)
@@ -51,6 +52,7 @@ func (d *Driver) StartJob(ctx context.Context, run platform.JobRun) error {
 			return unreachable(doing, d.giveSecret(ctx, secret, jobOwner(job)))
 		}
 		if !apierrors.IsAlreadyExists(err) {
+			d.takeBack(made)
 			return unreachable(doing, err)
 		}
 		again, err := d.again(ctx, run, secret)
