@@ -206,9 +206,6 @@ func (c *Cluster) signal(t testing.TB, signal syscall.Signal) {
 // APIServer returns the process id of the apiserver, for those who measure it.
 func (c *Cluster) APIServer() int { return c.apiserver.pid }
 
-// Etcd returns the process id of etcd.
-func (c *Cluster) Etcd() int { return c.etcd.pid }
-
 // Stop ends the cluster.
 func (c *Cluster) Stop() {
 	if c.apiserver != nil {

@@ -29,6 +29,7 @@ type world struct {
 	loadErr  error
 	status   map[platform.Ref]agent.Status
 	scaled   []string
+	scaler   *Scaler
 }
 
 func (w *world) run(t *testing.T) (stop func()) {
@@ -36,6 +37,7 @@ func (w *world) run(t *testing.T) (stop func()) {
 		Registry: models{w}, Platform: w, Workload: w.workload, Loads: w.askLoads, Status: w.askStatus,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
+	w.scaler = s
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -104,7 +106,13 @@ func (w *world) set(ref platform.Ref, n int) {
 	}
 }
 
+// gone is a version that was deleted.
+var gone = platform.Ref{Model: "gone", Version: 1}
+
 func (w *world) workload(_ context.Context, ref platform.Ref) (platform.Workload, error) {
+	if ref == gone {
+		return platform.Workload{}, modelmanager.Errorf(modelmanager.CodeNotFound, "there is no %s", ref.Model)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return platform.Workload{
@@ -286,5 +294,30 @@ func TestRetiredModelEnds(t *testing.T) {
 		w.tellM(m)
 		pass(11 * time.Minute)
 		wantCount(t, w, one, 0, "retired")
+	})
+}
+
+// TestWhatDoesNotRunIsForgotten: of versions that have ended, live or not, and of
+// those that are no more, nothing is kept.
+func TestWhatDoesNotRunIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.change(func() {
+			w.set(one, 1)
+			w.set(two, 1)
+			w.set(gone, 1)
+		})
+		defer w.run(t)()
+		w.tellM(model(1))
+		pass(5 * time.Second)
+		wantCount(t, w, gone, 0, "no more")
+		pass(11 * time.Minute)
+		wantCount(t, w, one, 0, "idle, and live")
+		wantCount(t, w, two, 0, "idle")
+		w.scaler.mu.Lock()
+		defer w.scaler.mu.Unlock()
+		if n := len(w.scaler.versions); n > 0 {
+			t.Errorf("%d versions are remembered", n)
+		}
 	})
 }

@@ -92,7 +92,10 @@ func (s *Scaler) note(sum *seen, replica platform.Replica, status agent.Status, 
 	sum.agents += status.InFlight + status.Waiting
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.of(replica.Ref)
+	v := s.versions[replica.Ref]
+	if v == nil {
+		return
+	}
 	if before, ok := v.calls[replica.ID]; ok && before != status.Calls {
 		sum.used = true
 	}
@@ -114,7 +117,13 @@ func (s *Scaler) apply(ctx context.Context, now time.Time, ref platform.Ref, sum
 			w = platform.Workload{Version: modelmanager.Version{Model: ref.Model, Number: ref.Version}}
 			if err := s.config.Platform.Scale(ctx, w, 0); err != nil {
 				s.log.Warn("it can't be ended", "model", ref.Model, "version", ref.Version, "error", err)
+				return
 			}
+			s.mu.Lock()
+			if len(v.replicas) == 0 {
+				delete(s.versions, ref)
+			}
+			s.mu.Unlock()
 			return
 		}
 		if err != nil {
@@ -131,8 +140,8 @@ func (s *Scaler) apply(ctx context.Context, now time.Time, ref platform.Ref, sum
 	if tell {
 		v.told, v.toldAt = want, now
 	}
-	if want == 0 && len(v.replicas) == 0 && !s.isLive(ref) && sum.load() == 0 {
-		delete(s.versions, ref)
+	if want == 0 && len(v.replicas) == 0 && sum.load() == 0 {
+		delete(s.versions, ref) // nothing of it runs, and a call would start it: there may be very many
 	}
 	s.mu.Unlock()
 	if !tell {

@@ -36,7 +36,7 @@ func TestChart(t *testing.T) {
 		t.Errorf("the models' quota is %v (%v)", quota.Spec.Hard, err)
 	}
 	const model = "iris-species-go"
-	i.publish(t, filepath.Join("examples", model))
+	i.publish(t, copyOf(t, model))
 	i.answersItsExamples(t, model)
 	pods, err := i.Client.CoreV1().Pods(models).List(t.Context(), metav1.ListOptions{LabelSelector: "modelmanager.dev/model=" + model})
 	if err != nil || len(pods.Items) == 0 {
