@@ -65,6 +65,8 @@ type Scaler struct {
 	versions map[platform.Ref]*version
 	models   map[string][]int32    // the live versions of each model that has any
 	examine  map[platform.Ref]bool // live versions whose scale.min isn't known yet
+	// renewals are versions that were told what they have already, and when.
+	renewals map[platform.Ref]time.Time
 	synced   bool
 	wake     chan struct{} // a token: examine has grown
 }
@@ -100,6 +102,7 @@ func (s *Scaler) Run(ctx context.Context) error {
 	s.versions = map[platform.Ref]*version{}
 	s.models = map[string][]int32{}
 	s.examine = map[platform.Ref]bool{}
+	s.renewals = map[platform.Ref]time.Time{}
 	s.synced = false
 	s.mu.Unlock()
 	defer s.config.Platform.Subscribe(s.replicaChanged)()
@@ -207,6 +210,7 @@ func (s *Scaler) step(ctx context.Context) {
 		s.log.Warn("a server didn't say what it has under way; nothing is scaled down meanwhile", "error", err)
 	}
 	seen := s.look(ctx, loads, err != nil)
+	s.settle(now)
 	if ctx.Err() != nil {
 		return
 	}

@@ -30,6 +30,7 @@ type world struct {
 	status   map[platform.Ref]agent.Status
 	scaled   []string
 	scaler   *Scaler
+	begun    time.Time
 }
 
 func (w *world) run(t *testing.T) (stop func()) {
@@ -37,7 +38,7 @@ func (w *world) run(t *testing.T) (stop func()) {
 		Registry: models{w}, Platform: w, Workload: w.workload, Loads: w.askLoads, Status: w.askStatus,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
-	w.scaler = s
+	w.scaler, w.begun = s, time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -105,6 +106,9 @@ func (w *world) set(ref platform.Ref, n int) {
 		w.tell(platform.ReplicaEvent{Replica: r, Gone: true})
 	}
 }
+
+// since is how long ago the last scaler began.
+func (w *world) since() time.Duration { return time.Since(w.begun) }
 
 // gone is a version that was deleted.
 var gone = platform.Ref{Model: "gone", Version: 1}
@@ -318,6 +322,48 @@ func TestWhatDoesNotRunIsForgotten(t *testing.T) {
 		defer w.scaler.mu.Unlock()
 		if n := len(w.scaler.versions); n > 0 {
 			t.Errorf("%d versions are remembered", n)
+		}
+	})
+}
+
+// TestANewLeaderRenewsAFewAtATime: of many versions that run, only some are told
+// again at once, and one that doesn't get ready holds nobody up for long.
+func TestANewLeaderRenewsAFewAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		const versions = 20
+		ref := func(i int) platform.Ref { return platform.Ref{Model: "many", Version: i + 1} }
+		w.change(func() {
+			for i := range versions {
+				w.set(ref(i), 1)
+			}
+			for i := range renewAtOnce {
+				w.replicas[ref(i)][0].Stage = agent.StageLoading
+			}
+		})
+		defer w.run(t)()
+		told := func() int {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(w.scaled)
+		}
+		pass(time.Second)
+		for last := 0; ; {
+			now := told()
+			if now-last > renewAtOnce {
+				t.Fatalf("%d were told within a second", now-last)
+			}
+			if last = now; now == versions {
+				break
+			}
+			if w.since() > 6*time.Minute {
+				t.Fatalf("only %d were told", now)
+			}
+			pass(time.Second)
+		}
+		pass(time.Minute)
+		if n := told(); n != versions {
+			t.Errorf("%d were told, some of them twice", n)
 		}
 	})
 }

@@ -135,8 +135,7 @@ func (s *Scaler) apply(ctx context.Context, now time.Time, ref platform.Ref, sum
 	s.mu.Lock()
 	v.workload = workload
 	current, want := s.decide(now, ref, v, sum)
-	first := v.told < 0 && want > 0 // what runs may have been told something else by an older server
-	tell := first || want != current && (want != v.told || now.Sub(v.toldAt) >= tellAgain)
+	tell := v.told < 0 && want > 0 && want == current && s.mayRenew(now, ref) || want != current && (want != v.told || now.Sub(v.toldAt) >= tellAgain)
 	if tell {
 		v.told, v.toldAt = want, now
 	}
@@ -176,6 +175,52 @@ func (s *Scaler) decide(now time.Time, ref platform.Ref, v *version, sum *seen) 
 	}
 	o.Panicked = v.panicked
 	return current, Desired(now, o)
+}
+
+// A version that a new leader finds running is told once what it has, since an
+// older server may have started it, with another agent. All of its replicas may
+// be replaced then, so that this is done to a few versions at a time: the
+// cluster needs room for the new ones beside the old ones.
+const (
+	renewAtOnce = 4
+	renewAtMost = 2 * time.Minute // one that doesn't get ready is not to hold up the others
+	// renewAtLeast is how long the first replica may take to be replaced.
+	renewAtLeast = 6 * time.Second
+)
+
+// mayRenew takes a place among the versions that are renewed; s.mu is held.
+func (s *Scaler) mayRenew(now time.Time, ref platform.Ref) bool {
+	if len(s.renewals) >= renewAtOnce {
+		return false
+	}
+	s.renewals[ref] = now
+	return true
+}
+
+// settle gives the places of versions free that are as they should be.
+func (s *Scaler) settle(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ref, since := range s.renewals {
+		if age := now.Sub(since); age >= renewAtMost || age >= renewAtLeast && s.steady(ref) {
+			delete(s.renewals, ref)
+		}
+	}
+}
+
+// steady tells whether a version has the replicas that it should have, all of
+// them ready, and no other; s.mu is held.
+func (s *Scaler) steady(ref platform.Ref) bool {
+	v := s.versions[ref]
+	if v == nil {
+		return true
+	}
+	for _, r := range v.replicas {
+		if r.Stage != agent.StageReady {
+			return false
+		}
+	}
+	return len(v.replicas) == v.told
 }
 
 func (s *Scaler) isLive(ref platform.Ref) bool {
