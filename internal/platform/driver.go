@@ -121,7 +121,9 @@ type Driver interface {
 
 	// StartJob starts a step of a job. Starting one that is under way changes
 	// nothing, but that the driver may tell of it again. On a platform that
-	// outlives the driver, a step that has failed is told of again, too.
+	// outlives the driver, a step that has failed is told of again, too. For as
+	// long as ctx lasts, whoever calls drives the step, and the driver may change
+	// what it has on the platform for its sake; afterwards somebody else may.
 	StartJob(ctx context.Context, run JobRun) error
 
 	// StopJob ends a step: when it returns, no process of it is left. Stopping

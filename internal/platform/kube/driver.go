@@ -36,9 +36,10 @@ type Driver struct {
 	// What the pods of Deployments and Jobs may connect to, by name.
 	networks map[string]*network
 	tasks    map[*taskWatch]struct{} // watches under way
-	taken    map[stepKey]struct{}    // steps that this driver was told to run
-	open     map[stepKey]lastSeen    // steps that have not ended, as the watches last saw them
-	wait     sync.WaitGroup
+	// Steps that this driver was told to run; closed: others may run them now.
+	taken map[stepKey]<-chan struct{}
+	open  map[stepKey]lastSeen // steps that have not ended, as the watches last saw them
+	wait  sync.WaitGroup
 }
 
 var _ platform.Driver = (*Driver)(nil)
@@ -62,7 +63,7 @@ func New(options Options) (*Driver, error) {
 		options: options, client: client, ctx: ctx, cancel: cancel,
 		keys: map[platform.Ref]string{}, owned: map[string]ownedSecret{}, budgets: map[string]types.UID{},
 		networks: map[string]*network{},
-		tasks:    map[*taskWatch]struct{}{}, taken: map[stepKey]struct{}{}, open: map[stepKey]lastSeen{},
+		tasks:    map[*taskWatch]struct{}{}, taken: map[stepKey]<-chan struct{}{}, open: map[stepKey]lastSeen{},
 	}, nil
 }
 

@@ -44,7 +44,7 @@ func (p *theatre) logs(logs logsOf) {
 	}
 	d := p.watch.driver
 	d.client, d.options.Namespace = client, "models"
-	d.taken = map[stepKey]struct{}{{"j", platform.StepShards}: {}}
+	d.taken = map[stepKey]<-chan struct{}{{"j", platform.StepShards}: nil}
 }
 
 func outOfMemoryAfter(words string) func(*corev1.Pod) {
@@ -91,13 +91,13 @@ func TestAKilledTasksLogIsRead(t *testing.T) {
 func TestAnotherServerReadsKilledTasksLogs(t *testing.T) {
 	play(t, 1, func(p *theatre) {
 		p.logs(func(pod string, _ url.Values) (int, string) { return http.StatusOK, "loading" })
-		p.watch.driver.taken = map[stepKey]struct{}{}
+		p.watch.driver.taken = map[stepKey]<-chan struct{}{}
 		p.lists([]*corev1.Pod{p.pod(0, 0, outOfMemoryAfter(""))}, p.job(func(job *batchv1.Job) {
 			finished(batchv1.JobFailed, batchv1.JobReasonFailedIndexes)(job)
 			job.Status.FailedIndexes = new("0")
 		}))
 		p.wants("0 running attempt 1", "0 failed attempt 1 model_error: "+outOfIt, "-1 failed model_error: "+outOfIt)
-		p.watch.driver.take(stepKey{"j", platform.StepShards})
+		p.watch.driver.take(stepKey{"j", platform.StepShards}, nil)
 		p.watch.again(stepKey{"j", platform.StepShards})
 		p.wants("0 failed attempt 1 model_error: "+outOfIt, "0 killed attempt 1: "+outOfIt+"\nloading", "-1 failed model_error: "+outOfIt)
 	})

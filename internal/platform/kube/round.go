@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -246,11 +247,13 @@ func (w *taskWatch) apply(change turnChange) {
 	}
 }
 
-// take notes that this driver was told to run a step; others only watch it.
-func (d *Driver) take(key stepKey) {
+// take notes that this driver was told to run a step, for as long as until isn't
+// closed; others only watch it.
+func (d *Driver) take(key stepKey, until <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.taken[key] = struct{}{}
+	maps.DeleteFunc(d.taken, func(_ stepKey, until <-chan struct{}) bool { return closed(until) })
+	d.taken[key] = until
 	for w := range d.tasks {
 		w.stirs()
 	}
@@ -259,6 +262,15 @@ func (d *Driver) take(key stepKey) {
 func (d *Driver) takes(key stepKey) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.taken[key]
-	return ok
+	until, ok := d.taken[key]
+	return ok && !closed(until)
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

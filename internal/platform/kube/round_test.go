@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -67,9 +68,9 @@ func (p *theatre) wantsTurns(room *room, want ...string) {
 }
 
 func (p *theatre) takes(names ...string) {
-	p.watch.driver.taken = map[stepKey]struct{}{}
+	p.watch.driver.taken = map[stepKey]<-chan struct{}{}
 	for _, name := range names {
-		p.watch.driver.taken[stepKey{name, platform.StepShards}] = struct{}{}
+		p.watch.driver.taken[stepKey{name, platform.StepShards}] = nil
 	}
 }
 
@@ -132,5 +133,24 @@ func TestANewLeaderGoesOnWithTheTurns(t *testing.T) {
 		p.takes("large")
 		p.crowd("large", 40, 18, 0, func(job *batchv1.Job) { job.Spec.Parallelism = new(int32(18)) })
 		p.wantsTurns(&room{}, "large 18→25")
+	})
+}
+
+// TestWhoDrivesAJobNoMoreLeavesItAlone: a server that has lost its lease changes
+// no Job for the sake of the steps that it has started.
+func TestWhoDrivesAJobNoMoreLeavesItAlone(t *testing.T) {
+	play(t, 1, func(p *theatre) {
+		p.lists(nil)
+		p.takes("small")
+		leading, lose := context.WithCancel(p.Context())
+		defer lose()
+		p.watch.driver.take(stepKey{"large", platform.StepShards}, leading.Done())
+		room := &room{}
+		p.crowd("large", 40, 20, 20, nothing)
+		p.wantsTurns(room, "large 40→28")
+		lose()
+		p.wantsTurns(room)
+		p.watch.driver.take(stepKey{"large", platform.StepShards}, p.Context().Done()) // it leads again
+		p.wantsTurns(room, "large 40→28")
 	})
 }

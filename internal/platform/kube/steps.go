@@ -18,6 +18,7 @@ import (
 // failed, is told of again; one that has succeeded, whose results whoever calls
 // can't find, is run anew.
 func (d *Driver) StartJob(ctx context.Context, run platform.JobRun) error {
+	leading := ctx.Done()
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
 		return err
@@ -43,7 +44,7 @@ func (d *Driver) StartJob(ctx context.Context, run platform.JobRun) error {
 	planned := d.options.job(run, len(indexes), only, secret.Name, source)
 	jobs := d.client.BatchV1().Jobs(d.options.Namespace)
 	for {
-		d.take(stepKey{run.Job, run.Step})
+		d.take(stepKey{run.Job, run.Step}, leading)
 		job, err := jobs.Create(ctx, planned, metav1.CreateOptions{FieldManager: fieldManager})
 		if err == nil {
 			if err := d.giveNetwork(ctx, jobOwner(job), taskLabels(run.Workload.Ref(), run.Job, run.Step), run.Workload.Spec.Network); err != nil {

@@ -1,9 +1,11 @@
 package product_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +22,13 @@ func TestChart(t *testing.T) {
 	if err := os.WriteFile(values, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // also of a test that fails: the release would keep its name
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if output, err := i.program(ctx, "helm", "uninstall", "model-manager", "--namespace", "default", "--ignore-not-found").CombinedOutput(); err != nil {
+			t.Errorf("helm uninstall: %v\n%s", err, output)
+		}
+	})
 	i.helm(t, "install", "model-manager", "deploy/helm/model-manager", "--namespace", "default", "--values", values)
 	i.credentials(t)
 	i.kubectl(t, "rollout", "restart", "deployment/model-manager", "-n", system) // it couldn't reach its storage
