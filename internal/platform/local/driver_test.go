@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"modelmanager.dev"
 	"modelmanager.dev/internal/archive"
 	"modelmanager.dev/internal/environment"
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "fake-agent" {
 		os.Exit(platformtest.FakeAgent(os.Args[2]))
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func TestConformance(t *testing.T) {
