@@ -362,8 +362,11 @@ const hopelessAfter = 5
 // hopeless tells whether a model fails whatever it is given: the shards that
 // are left would only tell the same, one after another.
 func (t *tracker) hopeless(step platform.Step) bool {
+	if t.total(true).rows.Read > 0 { // asked first: it costs the same however many have failed
+		return false
+	}
 	failures := t.failures(step)
-	return len(failures) >= hopelessAfter && t.total(true).rows.Read == 0 &&
+	return len(failures) >= hopelessAfter &&
 		!slices.ContainsFunc(failures, func(event platform.JobEvent) bool { return event.Fault != modelmanager.CodeModelError })
 }
 
