@@ -75,7 +75,7 @@ func (g *global) prepare(ctx context.Context, dir string, images bool) (*pipelin
 		return prepared, report, nil
 	}
 	if report != nil && g.output == "table" {
-		err = fmt.Errorf("%s isn't fit to be published: see ✗ above", report.Model)
+		err = fmt.Errorf("%s isn't fit to be published: see above", report.Model)
 	}
 	return prepared, report, invalidError{err}
 }

@@ -12,6 +12,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/client"
 	"modelmanager.dev/internal/pipeline"
+	"modelmanager.dev/internal/spec"
 )
 
 type publishOptions struct {
@@ -57,14 +58,17 @@ the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 			if o.changed.since != "" {
 				return o.runSince(command.Context(), args)
 			}
-			if o.changed.dryRun || o.changed.supersede || o.changed.wait || o.changed.address != "" || command.Flags().Changed("revision") {
-				return usageError{errors.New("--dry-run, --revision, --source, --supersede and --wait go with --since")}
+			if o.changed.supersede || o.changed.wait || o.changed.address != "" || command.Flags().Changed("revision") {
+				return usageError{errors.New("--revision, --source, --supersede and --wait go with --since")}
 			}
 			if len(args) == 0 {
 				args = []string{"."}
 			}
 			if o.version != 0 && len(args) > 1 {
 				return usageError{errors.New("--version goes with one folder")}
+			}
+			if o.changed.dryRun {
+				return o.foresee(command.Context(), args)
 			}
 			return o.runAll(command.Context(), args)
 		},
@@ -108,6 +112,45 @@ func (o *publishOptions) runAll(ctx context.Context, folders []string) error {
 	})
 	if o.output == "json" {
 		return errors.Join(o.show(results, nil), err)
+	}
+	return err
+}
+
+// foresee prints what publishing folders would do.
+func (o *publishOptions) foresee(ctx context.Context, folders []string) error {
+	api, err := o.client()
+	if err != nil {
+		return err
+	}
+	publisher := &pipeline.Publisher{Server: api, AllowBreaking: pipeline.Allowing(o.breaking)}
+	steps := []pipeline.PlanStep{}
+	err = o.each(ctx, folders, func(dir string) error {
+		dir, err := modelFolder(dir)
+		if err != nil {
+			return err
+		}
+		folder, err := spec.LoadFolder(dir)
+		if err != nil {
+			return err
+		}
+		step, err := publisher.Foresee(ctx, folder)
+		if err != nil {
+			return err
+		}
+		if o.hold && step.Action == pipeline.ActPublish {
+			step.Rollout = "manual"
+		}
+		steps = append(steps, step)
+		if step.Action == pipeline.ActBroken {
+			return modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s", step.Why)
+		}
+		if o.output == "table" {
+			fmt.Fprintf(o.Out, "%s: %s\n", step.Model, oneLine(stepText(step)))
+		}
+		return nil
+	})
+	if o.output == "json" {
+		err = errors.Join(err, o.show(steps, nil))
 	}
 	return err
 }

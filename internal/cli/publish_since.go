@@ -32,7 +32,7 @@ func (o *sinceOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.since, "since", "", "publish the models that changed since this revision, and retire those whose folder is gone")
 	flags.StringVar(&o.revision, "revision", "HEAD", "with --since: the revision to publish; what isn't committed isn't published")
 	flags.StringVar(&o.address, "source", "", "with --since: the repository's address; default: the one it was cloned from")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "with --since: print the plan only")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan only: what would be published, with nothing built or tried")
 	flags.BoolVar(&o.wait, "wait", false, "with --since: wait until what was published answers; of a canary, its first step")
 	flags.BoolVar(&o.supersede, "supersede", false, "with --since: replace also what comes from a commit that is newer, or that this clone doesn't know")
 }

@@ -12,14 +12,15 @@ import (
 
 // Text is the report for people, of a model that is about to be published.
 func (r *Report) Text() string {
-	if r.Skipped != "" {
-		return fmt.Sprintf("%s: its examples were not run: %s\n", r.Model, plain(r.Skipped))
-	}
 	var b strings.Builder
 	for _, f := range r.Findings {
 		if f.Code != FoundWrong {
 			fmt.Fprintf(&b, "%s: %s: %s\n", f.Severity, f.place(), oneLine(f.Message, 500))
 		}
+	}
+	if r.Skipped != "" {
+		fmt.Fprintf(&b, "%s: its examples were not run: %s\n", r.Model, plain(r.Skipped))
+		return b.String()
 	}
 	fmt.Fprintf(&b, "%s: started in %s; its examples:\n", r.Model, durationText(r.Start))
 	for _, example := range r.Examples {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -138,8 +137,7 @@ func (r *Reviewer) validate(ctx context.Context, subject Subject, report *Report
 	}
 	defer prepared.Close()
 	report.Findings = append(report.Findings, prepared.findings...)
-	if slices.ContainsFunc(prepared.findings, func(f Finding) bool { return f.Code == FoundPointer }) {
-		report.Skipped = "some of its files are pointers of Git LFS"
+	if prepared.skips(report) {
 		return nil
 	}
 	t := trial{Prepared: prepared, Options: options, report: report}

@@ -36,6 +36,9 @@ type Validator struct {
 // was found wrong with its files is in the report, too.
 func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) (*Report, error) {
 	report := &Report{Model: p.Spec.Name, Findings: slices.Clone(p.findings)}
+	if p.skips(report) {
+		return report, nil
+	}
 	err := v.run(ctx, trial{Prepared: p, Options: options, report: report})
 	if err != nil || report.Err() != nil {
 		options.sayOutput(report.Output)
@@ -44,6 +47,16 @@ func (v *Validator) Validate(ctx context.Context, p *Prepared, options Options) 
 		return nil, err
 	}
 	return report, nil
+}
+
+// skips tells whether there is no point in running a model, since files of it
+// aren't there yet.
+func (p *Prepared) skips(report *Report) bool {
+	if !slices.ContainsFunc(p.findings, func(f Finding) bool { return f.Code == FoundPointer }) {
+		return false
+	}
+	report.Skipped = "some of its files are pointers of Git LFS"
+	return true
 }
 
 // trial is one model that is run for real.
