@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/image"
@@ -104,9 +103,6 @@ func (o *clusterOptions) check() error {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest,
 			"mm serve --platform kubernetes needs %s; deploy/ sets them", strings.Join(missing, ", "))
 	}
-	if _, err := o.tolerated(); err != nil {
-		return err
-	}
 	if o.storageURLs != "signed" && o.storageURLs != "server" {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "--storage-urls is %q; it can be signed or server", o.storageURLs)
 	}
@@ -114,26 +110,6 @@ func (o *clusterOptions) check() error {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "--pod is %q; write NAMESPACE/NAME", o.pod)
 	}
 	return nil
-}
-
-// tolerated reads --toleration, which is written as kubectl taint has it.
-func (o *clusterOptions) tolerated() ([]corev1.Toleration, error) {
-	var list []corev1.Toleration
-	for _, text := range o.tolerations {
-		taint, effect, _ := strings.Cut(text, ":")
-		key, value, valued := strings.Cut(taint, "=")
-		switch t := (corev1.Toleration{Key: key, Value: value, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffect(effect)}); {
-		case key == "" || effect != "" && t.Effect != corev1.TaintEffectNoSchedule && t.Effect != corev1.TaintEffectPreferNoSchedule && t.Effect != corev1.TaintEffectNoExecute:
-			return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
-				"--toleration is %q; write KEY, KEY=VALUE or either with :NoSchedule, :PreferNoSchedule or :NoExecute", text)
-		default:
-			if valued {
-				t.Operator = corev1.TolerationOpEqual
-			}
-			list = append(list, t)
-		}
-	}
-	return list, nil
 }
 
 // repository is where publishers push models' images to.

@@ -82,7 +82,7 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (ser
 	if err != nil {
 		return none, errors.Join(err, store.Close(), bucket.Close())
 	}
-	tolerations, err := o.cluster.tolerated()
+	tolerations, err := platformkube.ParseTolerations(o.cluster.tolerations)
 	if err != nil {
 		return none, errors.Join(err, store.Close(), bucket.Close())
 	}

@@ -19,7 +19,7 @@ import (
 
 // answerWithin bounds every request to a cluster that Connect finds. Those who
 // have less time set a bound of their own.
-const answerWithin = time.Minute
+const answerWithin = 15 * time.Second
 
 // Connect finds the cluster: that of a kubeconfig file, if one is named here or
 // by the environment as kubectl's are, or else the one that this program runs in.

@@ -1,6 +1,7 @@
 package kubetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -191,7 +192,32 @@ func (c *Cluster) StartAPIServer(t testing.TB) {
 
 // PauseAPIServer makes the apiserver hang: it keeps its connections, takes new
 // ones, and answers nothing, until ResumeAPIServer.
-func (c *Cluster) PauseAPIServer(t testing.TB) { c.signal(t, syscall.SIGSTOP) }
+func (c *Cluster) PauseAPIServer(t testing.TB) {
+	t.Helper()
+	c.signal(t, syscall.SIGSTOP)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(10 * time.Second); !stopped(c.apiserver.pid); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("the apiserver goes on though it was told to stop")
+		}
+	}
+}
+
+// stopped tells whether every thread of a process has been stopped.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range threads {
+		text, readErr := os.ReadFile(path)
+		// The state follows the name, which may have parentheses in it.
+		if end := bytes.LastIndexByte(text, ')'); readErr == nil && (end < 0 || !bytes.HasPrefix(text[end:], []byte(") T"))) {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
+}
 
 // ResumeAPIServer lets the apiserver go on.
 func (c *Cluster) ResumeAPIServer(t testing.TB) { c.signal(t, syscall.SIGCONT) }

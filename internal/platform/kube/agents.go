@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
 
 	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/platform/control"
 )
 
 // look asks the cluster's events about a pod that stays preparing.
@@ -66,12 +69,12 @@ const (
 
 // ask follows one run of an agent.
 func (w *replicaWatch) ask(ctx context.Context, p *watchedPod, run agentRun) {
-	agents := newAgentClient(run.address)
-	defer agents.close()
+	agents := control.NewAgentClient("tcp", net.JoinHostPort(run.address, strconv.Itoa(Port)))
+	defer agents.Close()
 	key := w.driver.key(p.ref)
 	silent, started := 0, time.Now()
 	for {
-		status, err := agents.ask(ctx, key)
+		status, err := agents.Ask(ctx, key)
 		if ctx.Err() != nil {
 			return
 		}
@@ -94,7 +97,7 @@ func (w *replicaWatch) ask(ctx context.Context, p *watchedPod, run agentRun) {
 					every = askReady
 				}
 			}
-		case !errors.Is(err, errNotListening):
+		case !errors.Is(err, control.ErrNotListening):
 			if silent++; silent >= silences {
 				p.status, p.silent = nil, fmt.Sprintf("its agent does not answer: %v", err)
 			}

@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"modelmanager.dev"
-	"modelmanager.dev/internal/kube"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -50,7 +49,6 @@ func New(options Options) (*Driver, error) {
 		return nil, err
 	}
 	config := rest.CopyConfig(options.Config)
-	kube.Bound(config, options.Answer)
 	config.QPS = -1 // the API server itself sees to fairness
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"

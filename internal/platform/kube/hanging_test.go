@@ -19,6 +19,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/kube"
 	"modelmanager.dev/internal/kubetest"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/test/cluster"
@@ -48,9 +49,11 @@ func TestTheAPIServerHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config := server.Config()
+	kube.Bound(config, time.Second)
 	d, err := New(Options{
-		Config: server.Config(), Namespace: namespace, AgentImage: "registry.example.org/agent:1", AgentSource: AgentImage,
-		Answer: time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Config: config, Namespace: namespace, AgentImage: "registry.example.org/agent:1", AgentSource: AgentImage,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

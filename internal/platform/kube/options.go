@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +17,8 @@ import (
 
 // Options of a Driver.
 type Options struct {
-	// Config says how to reach the API server, and as whom.
+	// Config says how to reach the API server, and as whom. It bounds how long a
+	// question may take, as kube.Connect's does: the driver waits for answers.
 	Config *rest.Config
 	// Namespace is that of the models; it exists.
 	Namespace string
@@ -48,9 +50,7 @@ type Options struct {
 	Stuck time.Duration
 	// Lost is how long a task's pod may take to end beyond its grace, before its
 	// node is taken to be lost and the task is run elsewhere; default 1m.
-	Lost time.Duration
-	// Answer is how long one question to the API server may take; default 10s.
-	Answer time.Duration
+	Lost   time.Duration
 	Logger *slog.Logger // default slog.Default
 }
 
@@ -64,6 +64,26 @@ const (
 	AgentImage AgentSource = "image"
 	AgentInit  AgentSource = "init"
 )
+
+// ParseTolerations reads tolerations that are written as kubectl taint has taints.
+func ParseTolerations(texts []string) ([]corev1.Toleration, error) {
+	var list []corev1.Toleration
+	for _, text := range texts {
+		taint, effect, _ := strings.Cut(text, ":")
+		key, value, valued := strings.Cut(taint, "=")
+		switch t := (corev1.Toleration{Key: key, Value: value, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffect(effect)}); {
+		case key == "" || effect != "" && t.Effect != corev1.TaintEffectNoSchedule && t.Effect != corev1.TaintEffectPreferNoSchedule && t.Effect != corev1.TaintEffectNoExecute:
+			return nil, modelmanager.Errorf(modelmanager.CodeBadRequest,
+				"the toleration %q is none; write KEY, KEY=VALUE or either with :NoSchedule, :PreferNoSchedule or :NoExecute", text)
+		default:
+			if valued {
+				t.Operator = corev1.TolerationOpEqual
+			}
+			list = append(list, t)
+		}
+	}
+	return list, nil
+}
 
 func (o *Options) complete() error {
 	switch {
@@ -87,9 +107,6 @@ func (o *Options) complete() error {
 	}
 	if o.Lost <= 0 {
 		o.Lost = time.Minute
-	}
-	if o.Answer <= 0 {
-		o.Answer = 10 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

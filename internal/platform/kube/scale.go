@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -170,13 +171,15 @@ func (d *Driver) createSecret(ctx context.Context, secret *corev1.Secret) (made 
 	return made, nil
 }
 
+const takeBackWithin = 10 * time.Second
+
 // takeBack deletes a Secret whose owner could not be made, with which it would
 // have gone; not if another server has found an owner for it meanwhile.
 func (d *Driver) takeBack(made *corev1.Secret) {
 	if made == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, d.options.Answer) // whoever asked may have gone
+	ctx, cancel := context.WithTimeout(d.ctx, takeBackWithin) // whoever asked may have gone
 	defer cancel()
 	err := d.client.CoreV1().Secrets(made.Namespace).Delete(ctx, made.Name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &made.UID, ResourceVersion: &made.ResourceVersion},

@@ -2,11 +2,8 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,19 +110,11 @@ const (
 // follow asks an agent for its status, again and again, and reports it. Once
 // it is ready, and each time that it has answered calls, learn is called.
 func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket string, learn func()) {
-	client := &http.Client{
-		Timeout: 5 * time.Second,
-		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", socket)
-			},
-			MaxIdleConns: 1, IdleConnTimeout: 10 * time.Second,
-		},
-	}
-	defer client.CloseIdleConnections()
+	client := control.NewAgentClient("unix", socket)
+	defer client.Close()
 	silent, learned, started := 0, int64(-1), time.Now()
 	for {
-		status, err := ask(ctx, client, instance.Workload.Key)
+		status, err := client.Ask(ctx, instance.Workload.Key)
 		every := min(askSoonest+time.Since(started)/askPart, askStarting)
 		switch {
 		case ctx.Err() != nil:
@@ -144,7 +133,7 @@ func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket 
 			if status.Stage == agent.StageFailed {
 				every = askReady / 4
 			}
-		case !errors.Is(err, errNotListening):
+		case !errors.Is(err, control.ErrNotListening):
 			// It listens and doesn't answer: once may be load, three times is not.
 			if silent++; silent >= 3 {
 				instance.Report(agent.StageFailed, fmt.Sprintf("its agent does not answer: %v", err))
@@ -157,32 +146,4 @@ func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket 
 			return
 		}
 	}
-}
-
-// errNotListening is the error of an agent that has not come so far.
-var errNotListening = errors.New("the agent doesn't listen yet")
-
-func ask(ctx context.Context, client *http.Client, key string) (agent.Status, error) {
-	var status agent.Status
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+agent.PathStatus, nil)
-	if err != nil {
-		return status, err
-	}
-	request.Header.Set("Authorization", "Bearer "+key)
-	response, err := client.Do(request)
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
-		return status, errNotListening
-	}
-	if err != nil {
-		return status, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return status, fmt.Errorf("it says %s", response.Status)
-	}
-	if err := json.NewDecoder(response.Body).Decode(&status); err != nil {
-		return status, fmt.Errorf("reading its status: %w", err)
-	}
-	return status, nil
 }

@@ -1,4 +1,4 @@
-package kube
+package control
 
 import (
 	"context"
@@ -8,14 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"modelmanager.dev/internal/agent"
 )
 
-// agentClient asks one agent how it is.
-type agentClient struct {
+// AgentClient asks one agent how it is.
+type AgentClient struct {
 	client *http.Client
 	url    string
 }
@@ -26,26 +25,33 @@ const (
 	mostStatus = 1 << 20
 )
 
-func newAgentClient(ip string) *agentClient {
-	return &agentClient{
+// ErrNotListening is the error of an agent that has not come so far.
+var ErrNotListening = errors.New("the agent doesn't listen yet")
+
+// NewAgentClient returns a client of the agent at an address, of a network as
+// platform.Replica has them. Close frees its connection.
+func NewAgentClient(network, address string) *AgentClient {
+	dialer := &net.Dialer{Timeout: askTimeout}
+	return &AgentClient{
 		client: &http.Client{
 			Timeout: askTimeout,
 			Transport: &http.Transport{
-				DialContext:  (&net.Dialer{Timeout: askTimeout}).DialContext,
-				MaxIdleConns: 1, IdleConnTimeout: 5 * time.Second,
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return dialer.DialContext(ctx, network, address)
+				},
+				MaxIdleConns: 1, IdleConnTimeout: askTimeout,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		url: "http://" + net.JoinHostPort(ip, strconv.Itoa(Port)) + agent.PathStatus,
+		url: "http://agent" + agent.PathStatus,
 	}
 }
 
-func (c *agentClient) close() { c.client.CloseIdleConnections() }
+// Close frees the client's connection.
+func (c *AgentClient) Close() { c.client.CloseIdleConnections() }
 
-// errNotListening is the error of an agent that has not come so far.
-var errNotListening = errors.New("the agent doesn't listen yet")
-
-func (c *agentClient) ask(ctx context.Context, key string) (agent.Status, error) {
+// Ask returns what the agent says of itself to somebody with its version's key.
+func (c *AgentClient) Ask(ctx context.Context, key string) (agent.Status, error) {
 	var status agent.Status
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
 	if err != nil {
@@ -55,7 +61,7 @@ func (c *agentClient) ask(ctx context.Context, key string) (agent.Status, error)
 	response, err := c.client.Do(request)
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
-		return status, errNotListening
+		return status, ErrNotListening
 	}
 	if err != nil {
 		return status, err

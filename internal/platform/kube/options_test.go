@@ -1,4 +1,4 @@
-package main
+package kube
 
 import (
 	"testing"
@@ -10,8 +10,7 @@ import (
 )
 
 func TestTolerationsAreWrittenAsTaints(t *testing.T) {
-	o := &clusterOptions{tolerations: []string{"models", "pool=models:NoSchedule", "node.kubernetes.io/unreachable:NoExecute", "empty="}}
-	got, err := o.tolerated()
+	got, err := ParseTolerations([]string{"models", "pool=models:NoSchedule", "node.kubernetes.io/unreachable:NoExecute", "empty="})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,8 +24,8 @@ func TestTolerationsAreWrittenAsTaints(t *testing.T) {
 		t.Errorf("(-want +got): %s", diff)
 	}
 	for _, text := range []string{"", ":NoSchedule", "a:Sometimes"} {
-		if _, err := (&clusterOptions{tolerations: []string{text}}).tolerated(); modelmanager.CodeOf(err) != modelmanager.CodeBadRequest {
-			t.Errorf("--toleration %q: %v", text, err)
+		if _, err := ParseTolerations([]string{text}); modelmanager.CodeOf(err) != modelmanager.CodeBadRequest {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
