@@ -332,3 +332,19 @@ func (l *line) cut() {
 
 // hold lets nothing pass any more, and tells nobody.
 func (l *line) hold() { l.once.Do(func() { close(l.held) }) }
+
+// TestTheAPIServerHangs: who can't know any more that no other leads stops in
+// time, though no question is refused.
+func TestTheAPIServerHangs(t *testing.T) {
+	cluster := kubetest.Start(t)
+	namespace := kubetest.Namespace(t, cluster.Config())
+	r := newReign(t)
+	r.server(cluster.Config(), namespace, "first", r.lead("first", 0))
+	r.awaitLeader("first")
+	cluster.PauseAPIServer(t)
+	if took := r.awaitLeader(""); took > renewFor+time.Second {
+		t.Errorf("it went on for %v", took)
+	}
+	cluster.ResumeAPIServer(t)
+	r.awaitLeader("first")
+}
