@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
+	"modelmanager.dev/test/cluster"
 )
 
 // attack is what a model tries, and what has to come of it.
@@ -56,6 +58,43 @@ func (i *installation) attacked(t *testing.T) {
 		attacks[n].judge(t, "in real time", got.Outcome)
 	}
 	i.attackedFromJob(t)
+}
+
+// connected: a model reaches what its model.yaml names, and nothing beside it.
+func (i *installation) connected(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "visitor")
+	if err := os.CopyFS(folder, os.DirFS("testdata/intruder")); err != nil {
+		t.Fatal(err)
+	}
+	settings := filepath.Join(folder, "model.yaml")
+	edit(t, settings, "name: intruder", "name: visitor")
+	edit(t, settings, "run:\n", fmt.Sprintf("network: [%q, \"169.254.169.254:80\"]\nrun:\n", i.Registry))
+	i.publish(t, folder)
+	outcome := func(ctx context.Context, attempt string) (string, error) {
+		row, err := json.Marshal(map[string]string{"attempt": attempt})
+		if err != nil {
+			return "", err
+		}
+		answer, err := i.api.Predict(ctx, "visitor", 0, modelmanager.PredictRequest{Rows: []json.RawMessage{row}})
+		if err != nil {
+			return "", err
+		}
+		var got struct{ Outcome string }
+		err = json.Unmarshal(answer.Predictions[0], &got)
+		return got.Outcome, err
+	}
+	cluster.Eventually(t, time.Minute, "it reaches what it names", func(ctx context.Context) (bool, string, error) {
+		got, err := outcome(ctx, "connect "+i.Registry)
+		return got == "done: connected", got, err
+	})
+	for _, address := range []string{i.store.Address(), "169.254.169.254:80", i.service(t, "default", "kubernetes") + ":443"} {
+		if got, err := outcome(t.Context(), "connect "+address); err != nil || !strings.HasPrefix(got, stopped) {
+			t.Errorf("connecting to %s, which it doesn't name: %s (%v)", address, got, err)
+		}
+	}
+	if err := i.api.Retire(t.Context(), "visitor", "the test is over"); err != nil {
+		t.Error(err)
+	}
 }
 
 func (a attack) judge(t *testing.T, from, outcome string) {
@@ -114,6 +153,30 @@ func (i *installation) attacks(t *testing.T) []attack {
 	}
 }
 
+// tokenOfAJob returns the token that the agents of another job have, as if it had
+// been stolen while that job runs.
+func (i *installation) tokenOfAJob(t *testing.T) string {
+	t.Helper()
+	input := filepath.Join(t.TempDir(), "slow.csv")
+	if err := os.WriteFile(input, []byte("attempt\nconnect 192.0.2.1:9\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	job, err := i.submit(t, "intruder", input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var token string
+	cluster.Eventually(t, time.Minute, "the job has a token", func(ctx context.Context) (bool, string, error) {
+		list, err := i.Client.CoreV1().Secrets(models).List(ctx, metav1.ListOptions{LabelSelector: "modelmanager.dev/job=" + job.ID})
+		if err != nil || len(list.Items) == 0 {
+			return false, "there is no Secret", err
+		}
+		token = string(list.Items[0].Data["token"])
+		return token != "", list.Items[0].Name, nil
+	})
+	return token
+}
+
 func (i *installation) service(t *testing.T, namespace, name string) string {
 	t.Helper()
 	service, err := i.Client.CoreV1().Services(namespace).Get(t.Context(), name, metav1.GetOptions{})
@@ -135,10 +198,16 @@ func (i *installation) attackedFromJob(t *testing.T) {
 	if err != nil || len(victims) == 0 {
 		t.Fatalf("%d pods of another model (%v)", len(victims), err)
 	}
+	token := i.tokenOfAJob(t)
 	attacks := []attack{
 		{"read /proc/1/environ", stopped, nil},
 		{"environment", "done: ", secrets},
 		{"read /mm-config/config.json", "", []string{`"key":"`, `"token":"`}},
+		{"get POST " + foreign + "/shards/0/attempts " + token, "done: 403", nil},
+		{"get POST " + foreign + "/plan/0/attempts " + token, "done: 403", nil},
+		{"get POST " + foreign + "/shards/0/attempts/aaaaaaaaaa/commit " + token, "done: 403", nil},
+		{"get GET http://" + i.service(t, system, "model-manager-internal") + ":8081/internal/load " + token, "done: 40", nil},
+		{"get GET http://" + i.service(t, system, "model-manager") + "/v1/models " + token, stopped, nil},
 		{"get POST " + foreign + "/shards/0/attempts", "done: 403", nil},
 		{"get POST " + foreign + "/plan/0/attempts", "done: 403", nil},
 		{"get GET http://" + i.service(t, system, "model-manager-internal") + ":8081/internal/load", "done: 40", nil},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,16 +15,34 @@ import (
 	"modelmanager.dev/test/cluster"
 )
 
-// badModels are some of test/fault/models that pass their own examples, with
-// what their health says once they have been asked for the number 13.
+// badModels are those of test/fault/models that have a predict function, with what
+// their health says once they have been asked for the number 13.
 var badModels = map[string]string{
-	"crashes-on-a-row": `killed by SIGSEGV`,
-	"hangs-on-a-row":   `took longer than 2s`,
-	"divides-by-zero":  `division by zero`,
-	"floods-stdout":    ``,
-	"forks-children":   ``,
-	"ignores-sigterm":  ``,
+	"answers-late":            `took longer than 1s`,
+	"answers-not-a-number":    `predictions are invalid`,
+	"crashes-at-load":         `No module named 'a_package_of_my_laptop'`,
+	"crashes-on-a-row":        `killed by SIGSEGV`,
+	"divides-by-zero":         `division by zero`,
+	"eats-memory":             `96Mi`,
+	"floods-stdout":           ``,
+	"forks-children":          ``,
+	"hangs":                   `took longer than 1s`,
+	"hangs-on-a-row":          `took longer than 2s`,
+	"ignores-sigterm":         ``,
+	"loses-its-feature-store": `Connection refused`,
+	"loses-rows":              `predict returned 0 predictions for 1 row`,
 }
+
+// goodAtHome is what a model does that is bad only in its pod: its examples are
+// right where it is published.
+const goodAtHome = `import os
+
+if os.path.exists("/mm-agent/mm-agent"):
+    from bad import predict
+else:
+    def predict(rows: list):
+        return [{"y": 2 * row["x"]} for row in rows]
+`
 
 // contained: bad models beside a good one hurt nobody but themselves, and each
 // says what is wrong with it.
@@ -71,6 +90,23 @@ func (i *installation) fault(t *testing.T, model string) string {
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "test", "fault", "models", model))); err != nil {
 		t.Fatal(err)
 	}
-	edit(t, filepath.Join(dir, "model.yaml"), "run:\n", "resources: {cpu: 50m, memory: 64Mi}\nrun:\n")
+	settings := filepath.Join(dir, "model.yaml")
+	text, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "resources: {") {
+		edit(t, settings, "resources: {", "resources: {cpu: 50m, ")
+	} else {
+		edit(t, settings, "run:\n", "resources: {cpu: 50m, memory: 64Mi}\nrun:\n")
+	}
+	if model != "good" {
+		if err := os.Rename(filepath.Join(dir, "predict.py"), filepath.Join(dir, "bad.py")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "predict.py"), []byte(goodAtHome), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return dir
 }

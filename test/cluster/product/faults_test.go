@@ -1,11 +1,16 @@
 package product_test
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,17 +50,105 @@ func (i *installation) replicasKilled(t *testing.T) {
 	if err != nil || len(pods) != 2 {
 		t.Fatalf("%d servers (%v)", len(pods), err)
 	}
+	calls := i.insist(t, model)
+	var upload modelmanager.Upload
 	for n, pod := range pods {
-		grace := int64(0)
-		if err := i.Client.CoreV1().Pods(system).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
-			t.Fatal(err)
-		}
+		upload = i.uploadAcross(t, input, func() {
+			if err := i.Client.CoreV1().Pods(system).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}); err != nil {
+				t.Fatal(err)
+			}
+		})
 		i.ready(t)
 		cluster.Eventually(t, time.Minute, fmt.Sprintf("a prediction after server %d was killed", n+1), func(ctx context.Context) (bool, string, error) {
 			_, err := i.api.Predict(ctx, model, 0, modelmanager.PredictRequest{Rows: []json.RawMessage{i.row(t, model)}})
 			return err == nil, "", err
 		})
 	}
+	if answered := calls(); answered == 0 {
+		t.Error("no call was answered meanwhile")
+	}
+	i.allRows(t, job)
+	// The file is what was sent, whichever server took which part of it.
+	if job, err = i.api.SubmitJob(t.Context(), model, modelmanager.JobRequest{Input: modelmanager.JobInput{Upload: upload.ID}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	i.allRows(t, job)
+	if after := i.listed(t); !slices.Equal(before, after) {
+		t.Errorf("the models are %v after it, and were %v", after, before)
+	}
+}
+
+// insist calls a model again and again, each time until it is answered, which
+// must not take long. What it returns ends that, and tells how many were.
+func (i *installation) insist(t *testing.T, model string) (end func() int) {
+	t.Helper()
+	request := modelmanager.PredictRequest{Rows: []json.RawMessage{i.row(t, model)}}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() {
+		answered := 0
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for asked := time.Now(); ctx.Err() == nil; {
+			one, stop := context.WithTimeout(ctx, 2*time.Second) // a connection to one that is gone hangs
+			_, err := i.api.Predict(one, model, 0, request)
+			stop()
+			if took := time.Since(asked); took > 20*time.Second && ctx.Err() == nil {
+				t.Errorf("a call was answered only after %v (%v)", took, err)
+			}
+			if err == nil {
+				answered++
+				asked = time.Now()
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+		ended <- answered
+	}()
+	return sync.OnceValue(func() int { cancel(); return <-ended })
+}
+
+// uploadAcross sends a file in whose middle something happens. If it is lost with
+// the server that took it, it is sent again.
+func (i *installation) uploadAcross(t *testing.T, path string, event func()) modelmanager.Upload {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		upload modelmanager.Upload
+		err    error
+	}
+	reader, writer := io.Pipe()
+	sent := make(chan result, 1)
+	go func() {
+		upload, err := i.api.Upload(t.Context(), filepath.Base(path), reader)
+		_ = reader.CloseWithError(cmp.Or(err, io.ErrClosedPipe)) // whoever still writes hears of it
+		sent <- result{upload, err}
+	}()
+	_, _ = writer.Write(content[:len(content)/2]) // its end says what came of it
+	event()
+	_, _ = writer.Write(content[len(content)/2:])
+	_ = writer.Close()
+	first := <-sent
+	if first.err == nil {
+		return first.upload
+	}
+	t.Logf("the upload was lost with its server: %v", first.err)
+	var again modelmanager.Upload
+	cluster.Eventually(t, time.Minute, "the file is taken", func(ctx context.Context) (bool, string, error) {
+		again, err = i.api.Upload(ctx, filepath.Base(path), bytes.NewReader(content))
+		return err == nil, "", err
+	})
+	return again
+}
+
+// allRows waits for a job's end, and checks that each row is there once.
+func (i *installation) allRows(t *testing.T, job modelmanager.Job) {
+	t.Helper()
 	ended := i.ended(t, job.ID, 5*time.Minute)
 	if ended.State != modelmanager.JobSucceeded || ended.Rows.Predicted != rowsOfJob {
 		t.Fatalf("the job ended as %s, %q, %d rows predicted", ended.State, ended.Reason, ended.Rows.Predicted)
@@ -66,9 +159,6 @@ func (i *installation) replicasKilled(t *testing.T) {
 	}
 	defer output.Close()
 	checkRows(t, output)
-	if after := i.listed(t); !slices.Equal(before, after) {
-		t.Errorf("the models are %v after it, and were %v", after, before)
-	}
 }
 
 // listed names the first page of models.

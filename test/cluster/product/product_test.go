@@ -3,6 +3,7 @@ package product_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"modelmanager.dev"
+	"modelmanager.dev/test/cluster"
 )
 
 // TestProduct tries one installation, from its first model on: each part goes
@@ -27,14 +29,17 @@ func TestProduct(t *testing.T) {
 	}{
 		{"nobody gets in without a right", (*installation).rights},
 		{"models in four languages", (*installation).languages},
+		{"each language from nothing", (*installation).fromNothing},
 		{"a model with a Dockerfile", (*installation).dockerfile},
 		{"merges, from the first to a rebuild", (*installation).merges},
 		{"a job with pods killed", (*installation).jobs},
 		{"a model that means harm", (*installation).attacked},
+		{"a model that names what it connects to", (*installation).connected},
 		{"canary and rollback under load", (*installation).canary},
 		{"replicas evicted, deleted and killed under load", (*installation).disrupted},
 		{"up under load, and down to nothing", (*installation).elastic},
 		{"bad models beside a good one", (*installation).contained},
+		{"told why a model doesn't run", (*installation).toldWhy},
 		{"measured, if asked for", (*installation).measured},
 		{"replicas of the server killed in turn", (*installation).replicasKilled},
 		{"the control plane gone, and back", (*installation).controlPlane},
@@ -116,6 +121,32 @@ func (i *installation) languages(t *testing.T) {
 	}
 	if table := i.kubectl(t, "get", "models", "-n", models); !strings.Contains(table, "tumour-malignancy") || !strings.Contains(table, "1=100") {
 		t.Errorf("kubectl get models:\n%s", table)
+	}
+}
+
+// fromNothing: a model of each language ends once nobody calls it, and answers
+// whoever calls it then.
+func (i *installation) fromNothing(t *testing.T) {
+	named := func(language string) string { return "from-nothing-" + language }
+	for language, model := range examples {
+		folder := copyOf(t, model)
+		settings := filepath.Join(folder, "model.yaml")
+		edit(t, settings, "name: "+model, "name: "+named(language))
+		edit(t, settings, "resources: {", "scale: {idle: 5s}\nresources: {")
+		i.publish(t, folder)
+		i.answersItsExamples(t, named(language))
+	}
+	for language := range examples {
+		cluster.Eventually(t, 2*time.Minute, named(language)+" runs no more", func(ctx context.Context) (bool, string, error) {
+			pods, err := i.pods(ctx, "modelmanager.dev/model="+named(language))
+			return len(pods) == 0, fmt.Sprintf("%d pods", len(pods)), err
+		})
+		started := time.Now()
+		i.answersItsExamples(t, named(language))
+		t.Logf("%s from nothing to an answer: %s", language, time.Since(started).Round(time.Millisecond))
+		if err := i.api.Retire(t.Context(), named(language), "the test is over"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -31,8 +31,8 @@ def connect(address):
 
 
 def get(url):
-    method, url = url.split(" ")
-    request = urllib.request.Request(url, method=method, headers={"Authorization": "Bearer guessed"})
+    method, url, token = (url.split(" ") + ["guessed"])[:3]
+    request = urllib.request.Request(url, method=method, headers={"Authorization": "Bearer " + token})
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status

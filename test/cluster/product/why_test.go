@@ -1,0 +1,90 @@
+package product_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"modelmanager.dev"
+	"modelmanager.dev/test/cluster"
+)
+
+// toldWhy: of a model that the cluster doesn't run, the API and the CLI say why:
+// no node has what it needs, or the quota is used up.
+func (i *installation) toldWhy(t *testing.T) {
+	large := i.named(t, "too-large")
+	edit(t, filepath.Join(large, "model.yaml"), "resources: {cpu: 100m", "resources: {cpu: 640")
+	i.publish(t, large)
+	i.says(t, "too-large", "no node has room for it, which needs CPU 640", "Insufficient cpu")
+
+	quotas := i.Client.CoreV1().ResourceQuotas(models)
+	quota, err := quotas.Get(t.Context(), "models", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func(pods resource.Quantity) {
+		cluster.Eventually(t, time.Minute, "the quota is "+pods.String(), func(ctx context.Context) (bool, string, error) {
+			now, err := quotas.Get(ctx, quota.Name, metav1.GetOptions{})
+			if err != nil {
+				return false, "", err
+			}
+			if known := now.Status.Hard[corev1.ResourcePods]; known.Cmp(pods) == 0 {
+				return true, "", nil
+			}
+			now.Spec.Hard[corev1.ResourcePods] = pods
+			_, err = quotas.Update(ctx, now, metav1.UpdateOptions{})
+			return false, "it doesn't hold yet", err
+		})
+	}
+	before := quota.Spec.Hard[corev1.ResourcePods]
+	limit(resource.MustParse("0"))
+	i.publish(t, i.named(t, "over-quota"))
+	i.says(t, "over-quota", "they exceed the quota models", "limited: pods=0")
+	limit(before)
+	i.answersItsExamples(t, "over-quota")
+	for _, model := range []string{"too-large", "over-quota"} {
+		if err := i.api.Retire(t.Context(), model, "the test is over"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// named is the example in Go under another name.
+func (i *installation) named(t *testing.T, name string) string {
+	t.Helper()
+	folder := copyOf(t, "iris-species-go")
+	edit(t, filepath.Join(folder, "model.yaml"), "name: iris-species-go", "name: "+name)
+	return folder
+}
+
+// says waits until a model that was called says why it doesn't answer.
+func (i *installation) says(t *testing.T, model string, words ...string) {
+	t.Helper()
+	cluster.Eventually(t, time.Minute, model+" says why it doesn't run", func(ctx context.Context) (bool, string, error) {
+		call, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_, _ = i.api.Predict(call, model, 0, modelmanager.PredictRequest{Rows: []json.RawMessage{i.row(t, model)}}) // it can't be answered
+		cancel()
+		info, err := i.api.Model(ctx, model)
+		if err != nil {
+			return false, "", err
+		}
+		for _, word := range words {
+			if !strings.Contains(info.Health.Reason, word) {
+				return false, fmt.Sprintf("%s: %s", info.Health.State, info.Health.Reason), nil
+			}
+		}
+		t.Log(info.Health.Reason)
+		return true, "", nil
+	})
+	if shown := i.run(t, "models", "show", model); !strings.Contains(strings.Join(strings.Fields(shown), " "), words[0]) {
+		t.Errorf("mm models show:\n%s", shown)
+	}
+}
