@@ -21,9 +21,9 @@ import (
 // no node has what it needs, or the quota is used up.
 func (i *installation) toldWhy(t *testing.T) {
 	large := i.named(t, "too-large")
-	edit(t, filepath.Join(large, "model.yaml"), "resources: {cpu: 100m", "resources: {cpu: 640")
+	edit(t, filepath.Join(large, "model.yaml"), "resources: {cpu: 100m", "resources: {cpu: 150")
 	i.publish(t, large)
-	i.says(t, "too-large", "no node has room for it, which needs CPU 640", "Insufficient cpu")
+	i.says(t, "too-large", "no node has room for it, which needs CPU 150", "Insufficient cpu")
 
 	quotas := i.Client.CoreV1().ResourceQuotas(models)
 	quota, err := quotas.Get(t.Context(), "models", metav1.GetOptions{})
