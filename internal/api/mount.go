@@ -14,6 +14,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/problem"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 // schemasKey is where an operation's metadata has the schemas of its API.
@@ -134,12 +135,7 @@ func suggestion(name string, known map[string]*huma.Param) string {
 	return "; it has " + strings.Join(names, ", ")
 }
 
-func shortened(text string) string {
-	if len(text) > 100 {
-		return text[:100] + "…"
-	}
-	return text
-}
+func shortened(text string) string { return wording.Shorten(text, 100) }
 
 // labelsOf reads name=value pairs.
 func labelsOf(pairs []string) (map[string]string, error) {

@@ -19,6 +19,7 @@ const module = "modelmanager.dev"
 // stands for the package and all that lie under it.
 var tiers = [][]string{
 	{""}, // the vocabulary
+	{"internal/wording"},
 	{"internal/spec", "internal/dataset", "internal/storage", "internal/problem", "internal/archive", "internal/http1", "internal/proc"},
 	{"internal/registry", "internal/environment", "internal/agent", "internal/platform", "internal/image", "internal/repository", "internal/auth", "internal/leader", "internal/peers", "internal/kube"},
 	{"internal/pipeline", "internal/batch", "internal/gateway", "internal/scaler", "internal/activity", "internal/rollout"},
@@ -182,7 +183,7 @@ func TestTheVocabularyNeedsNothing(t *testing.T) {
 }
 
 func TestTheCommandLineReachesServersThroughTheirAPI(t *testing.T) {
-	allowed := []string{"", "client", "internal/cli", "internal/pipeline", "internal/spec", "internal/environment", "internal/dataset", "internal/proc", "internal/repository", "internal/agent/shims"}
+	allowed := []string{"", "client", "internal/cli", "internal/pipeline", "internal/spec", "internal/environment", "internal/dataset", "internal/proc", "internal/repository", "internal/agent/shims", "internal/wording"}
 	for _, p := range packages(t) {
 		if path, _ := local(p.ImportPath); path != "internal/cli" {
 			continue

@@ -15,6 +15,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/wording"
 )
 
 // Bounds of a dry run.
@@ -298,12 +299,10 @@ func (d *dryRun) note(found map[string]*modelmanager.ColumnProblem, e modelmanag
 	p.Cells = append(p.Cells, sample)
 }
 
+// shorten is a cell as it is shown.
 func shorten(text string) string {
 	const most = 80
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
-	}
-	return strings.ToValidUTF8(text, "?")
+	return wording.Shorten(strings.ToValidUTF8(text, "?"), most)
 }
 
 func (d *dryRun) problem(p modelmanager.ColumnProblem) {

@@ -151,3 +151,21 @@ func TestLikeness(t *testing.T) {
 		}
 	}
 }
+
+// TestLikenessInAnyScript: letters count, not bytes.
+func TestLikenessInAnyScript(t *testing.T) {
+	for _, test := range []struct {
+		feature, header string
+		want            bool
+	}{
+		{"größe_cm", "Groeße cm", true}, {"возраст", "Возрост", true}, {"доход_год", "Доход, год", true},
+		{"дом", "лом", false}, // one letter of three
+		{"年齢区分", "年齢区文", true}, {"年齢", "年令", false}, {"naïve", "Naive", true}, {"size", "sise", true}, {"ab", "ac", false},
+	} {
+		fields := []modelmanager.Field{{Name: test.feature, Type: modelmanager.Number}}
+		mapping, _ := propose(fields, []string{"id", test.header, "other"}, nil)
+		if got := mapping[test.feature] == test.header; got != test.want {
+			t.Errorf("%s for %s: %v, want %v", test.header, test.feature, got, test.want)
+		}
+	}
+}

@@ -4,10 +4,12 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 // How a feature's column was found.
@@ -118,26 +120,9 @@ func sameWords(a, b string) bool { return a != "" && a == b }
 
 // nearly allows one slip in four letters.
 func nearly(a, b string) bool {
-	return min(len(a), len(b)) >= 4 && distance([]rune(a), []rune(b)) <= max(len(a), len(b))/4
-}
-
-// distance is the least number of letters to insert, delete or replace.
-func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	least, most := utf8.RuneCountInString(a), utf8.RuneCountInString(b)
+	if least > most {
+		least, most = most, least
 	}
-	for i := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return least >= 4 && wording.Distance(a, b, most/4+1) <= most/4
 }

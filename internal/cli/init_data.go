@@ -12,6 +12,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 const (
@@ -109,7 +110,7 @@ func (o *initOptions) checkNames(fields []modelmanager.Field) error {
 		if slices.Contains(names, name) {
 			continue
 		}
-		hint := "it has " + oneLine(shorten(strings.Join(names, ", "), 300))
+		hint := "it has " + oneLine(wording.Shorten(strings.Join(names, ", "), 300))
 		if near := spec.Nearest(name, names); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}

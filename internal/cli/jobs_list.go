@@ -10,6 +10,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
+	"modelmanager.dev/internal/wording"
 )
 
 // jobStates are the states to filter by.
@@ -71,7 +72,7 @@ func (o *jobsListOptions) run(ctx context.Context) error {
 		for _, job := range list.Jobs {
 			rows = append(rows, []string{
 				job.ID, fmt.Sprintf("%s/%d", job.Model, job.Version), string(job.State),
-				fmt.Sprint(job.Rows.Predicted), fmt.Sprint(job.Rows.Rejected), ago(job.Created), shorten(job.Reason, 80),
+				fmt.Sprint(job.Rows.Predicted), fmt.Sprint(job.Rows.Rejected), ago(job.Created), wording.Shorten(job.Reason, 80),
 			})
 		}
 		table(w, []string{"JOB", "MODEL", "STATE", "PREDICTED", "REJECTED", "CREATED", "REASON"}, rows)

@@ -169,12 +169,3 @@ func printable(text string) string {
 	}
 	return strings.Join(lines, "\n")
 }
-
-// shorten cuts a text to so many characters, for a table.
-func shorten(text string, most int) string {
-	runes := []rune(text)
-	if len(runes) <= most {
-		return text
-	}
-	return string(runes[:most-1]) + "…"
-}

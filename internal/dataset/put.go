@@ -1,10 +1,10 @@
 package dataset
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"math/big"
+	"modelmanager.dev/internal/wording"
 	"strconv"
 	"unicode/utf8"
 )
@@ -261,15 +261,10 @@ func quote(text []byte) string {
 	if len(text) <= shownLength {
 		return strconv.Quote(string(text))
 	}
-	return strconv.Quote(string(bytes.ToValidUTF8(text[:shownLength], nil))) + "…"
+	return strconv.Quote(shorten(string(text[:min(len(text), 4*shownLength+1)])))
 }
 
-func shorten(text string) string {
-	if len(text) <= shownLength {
-		return text
-	}
-	return string(bytes.ToValidUTF8([]byte(text[:shownLength]), nil)) + "…"
-}
+func shorten(text string) string { return wording.Shorten(text, shownLength) }
 
 func shownFloat(v float64, text []byte) string {
 	if text != nil {

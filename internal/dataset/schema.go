@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -9,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 // A Schema is a version's features, or its predictions, compiled once: it
@@ -152,48 +154,23 @@ func nearest(name string, names []string) string {
 			continue
 		}
 		simple := simplify(candidate)
-		if string(simple) == string(wanted) && len(wanted) > 0 {
+		if simple == wanted && wanted != "" {
 			return candidate
 		}
-		limit := max(1, min(len(wanted), len(simple))/3)
-		if d := editDistance(wanted, simple); d <= limit && (bestDistance < 0 || d < bestDistance) {
+		limit := max(1, min(utf8.RuneCountInString(wanted), utf8.RuneCountInString(simple))/3)
+		if d := wording.Distance(wanted, simple, limit+1); d <= limit && (bestDistance < 0 || d < bestDistance) {
 			best, bestDistance = candidate, d
 		}
 	}
 	return best
 }
 
-func simplify(name string) []rune {
-	simple := make([]rune, 0, len(name))
-	for _, r := range name {
+func simplify(name string) string {
+	return strings.Map(func(r rune) rune {
 		switch r {
 		case ' ', '_', '-', '.':
-		default:
-			simple = append(simple, unicode.ToLower(r))
+			return -1
 		}
-	}
-	return simple
-}
-
-// editDistance counts insertions, deletions, replacements and swaps of neighbours.
-func editDistance(a, b []rune) int {
-	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range above {
-		above[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(above[j]+1, row[j-1]+1, above[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, above, row = above, row, before
-	}
-	return above[len(b)]
+		return unicode.ToLower(r)
+	}, name)
 }

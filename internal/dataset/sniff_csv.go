@@ -192,7 +192,7 @@ func matchHeader(row []string, input modelmanager.JobInput, s *Schema) int {
 	exact, similar := make(map[string]bool, len(row)), make(map[string]bool, len(row))
 	for _, name := range row {
 		exact[name] = true
-		if simple := string(simplify(name)); simple != "" {
+		if simple := simplify(name); simple != "" {
 			similar[simple] = true
 		}
 	}
@@ -203,7 +203,7 @@ func matchHeader(row []string, input modelmanager.JobInput, s *Schema) int {
 		switch {
 		case exact[name], len(items) > 0 && exact[items[0]]:
 			score += 2
-		case similar[string(simplify(name))]:
+		case similar[simplify(name)]:
 			score++
 		}
 	}

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"io"
 	"strconv"
-	"unicode/utf8"
 
 	modelmanager "modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 // Columns that a table of rejected rows has after those of the input.
@@ -145,10 +145,7 @@ func (r *RejectedWriter) add(values []value) error {
 // and the JSON Lines have the whole.
 func cut(text string) string {
 	const most = xlsxCellText / 2 // UTF-16 units are at most two a character
-	if utf8.RuneCountInString(text) <= most {
-		return text
-	}
-	return string([]rune(text)[:most-1]) + "…"
+	return wording.Shorten(text, most)
 }
 
 // Close completes the table; it doesn't close what NewRejectedWriter was given.

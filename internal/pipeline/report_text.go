@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 // Text is the report for people, of a model that is about to be published.
@@ -167,11 +168,7 @@ func (t *textReport) model(r *Report, told map[Finding]bool) {
 }
 
 func oneOutputLine(line string) string {
-	line = strings.ReplaceAll(plain(line), "\t", "    ")
-	if runes := []rune(line); len(runes) > 300 {
-		return string(runes[:299]) + "…"
-	}
-	return line
+	return wording.Shorten(strings.ReplaceAll(plain(line), "\t", "    "), 300)
 }
 
 func (t *textReport) finding(f Finding) {

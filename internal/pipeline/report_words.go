@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 // plain keeps a stranger's text from commanding a terminal, a log's reader or the
@@ -28,11 +29,7 @@ func plain(text string) string {
 
 // oneLine is plain text without line breaks, of at most so many letters.
 func oneLine(text string, most int) string {
-	text = strings.Join(strings.Fields(plain(text)), " ")
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return text
+	return wording.Shorten(strings.Join(strings.Fields(plain(text)), " "), most)
 }
 
 func count(n int, noun string) string {

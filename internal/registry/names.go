@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 const maxNameLength = 40
@@ -16,13 +17,9 @@ func CheckName(name string) error {
 	if validName(name) {
 		return nil
 	}
-	shown := name
-	if len(shown) > 2*maxNameLength {
-		shown = shown[:2*maxNameLength] + "…"
-	}
 	return modelmanager.Errorf(modelmanager.CodeBadRequest,
 		"%q can't be a model's name: use lower-case letters, digits and hyphens, at most %d of them, with no hyphen at either end",
-		shown, maxNameLength)
+		wording.Shorten(name, 2*maxNameLength), maxNameLength)
 }
 
 func validName(name string) bool {
@@ -77,7 +74,7 @@ func nearestNames(name string, names func(yield func(string) bool)) []string {
 			bits.OnesCount64(letters^letterSet(other)) > 2*reach {
 			continue
 		}
-		if d := editDistance(name, other, reach); d <= reach {
+		if d := wording.Distance(name, other, reach+1); d <= reach {
 			found = append(found, near{strings.Clone(other), d})
 		}
 	}
@@ -100,37 +97,4 @@ func letterSet(s string) uint64 {
 		set |= 1 << (s[i] & 63)
 	}
 	return set
-}
-
-// editDistance counts insertions, deletions, substitutions and swaps of
-// neighbours between a and b; anything above limit is limit+1.
-func editDistance(a, b string, limit int) int {
-	var rows [3][maxNameLength + 3]int
-	if len(b) > maxNameLength+2 {
-		return limit + 1
-	}
-	before, last, row := &rows[0], &rows[1], &rows[2]
-	for j := range len(b) + 1 {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		smallest := i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-			smallest = min(smallest, row[j])
-		}
-		if smallest > limit {
-			return limit + 1
-		}
-		before, last, row = last, row, before
-	}
-	return min(last[len(b)], limit+1)
 }

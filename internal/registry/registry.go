@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 // Options of a Registry; the zero value is what the server uses.
@@ -152,9 +153,7 @@ func (r *Registry) get(ctx context.Context, name string) (modelmanager.Model, Re
 }
 
 func (r *Registry) unknownModel(name string) error {
-	if len(name) > 2*maxNameLength {
-		name = name[:2*maxNameLength] + "…"
-	}
+	name = wording.Shorten(name, 2*maxNameLength)
 	r.mu.RLock()
 	nearest := nearestNames(strings.ToLower(name), r.index.liveNames)
 	r.mu.RUnlock()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 // Change is one difference between two specs, in a plain sentence.
@@ -96,12 +97,7 @@ func isNothing(text string) bool {
 	return text == "null" || text == `""` || text == "{}" || text == "[]" || text == ""
 }
 
-func clip(text string) string {
-	if len(text) > 120 {
-		return shorten(text)
-	}
-	return text
-}
+func clip(text string) string { return wording.Shorten(text, 120) }
 
 // compact writes a value as JSON; texts that map keys sort are stable.
 func compact(value any) string {

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"modelmanager.dev/internal/wording"
 	"path"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func nearest(name string, names []string) string {
 		if other == folded {
 			return candidate
 		}
-		if d := distance(folded, other, least); d < least {
+		if d := wording.Distance(folded, other, least); d < least {
 			best, least = candidate, d
 		}
 	}
@@ -50,34 +51,6 @@ func fold(name string) string {
 		}
 		return unicode.ToLower(r)
 	}, name)
-}
-
-// distance is the number of edits (of neighbours swapped too) between two
-// names, or limit if it is at least that.
-func distance(from, to string, limit int) int {
-	a, b := []rune(from), []rune(to)
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range a {
-		row[0] = i + 1
-		for j := range b {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(last[j]+cost, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return min(last[len(b)], limit)
 }
 
 func unknownKeyHint(name string, s *shape) string {

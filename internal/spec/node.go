@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"modelmanager.dev/internal/wording"
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // kind is what a node of a file is.
@@ -138,13 +138,7 @@ var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
 // quote quotes a name or a value for a message, shortened.
 func quote(text string) string { return strconv.Quote(shorten(text)) }
 
-func shorten(text string) string {
-	const limit = 60
-	if utf8.RuneCountInString(text) <= limit {
-		return text
-	}
-	return string([]rune(text)[:limit]) + "…"
-}
+func shorten(text string) string { return wording.Shorten(text, 60) }
 
 var (
 	integerText = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)$`)

@@ -5,6 +5,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 // maxOptions bounds how many options the selects of a page have together;
@@ -103,15 +104,8 @@ func samples(rows [][]string, column int) []string {
 	var found []string
 	for _, row := range rows {
 		if column < len(row) && row[column] != "" && !slices.Contains(found, row[column]) && len(found) < 3 {
-			found = append(found, shortened(row[column], 40))
+			found = append(found, wording.Shorten(row[column], 40))
 		}
 	}
 	return found
-}
-
-func shortened(text string, most int) string {
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return text
 }

@@ -13,6 +13,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/spec"
 	"modelmanager.dev/internal/web/chart"
+	"modelmanager.dev/internal/wording"
 )
 
 // shift is how predictions of the examples moved between two versions.
@@ -275,5 +276,5 @@ func changeText(values map[string]json.RawMessage, name string) string {
 	if !answered {
 		return "no answer"
 	}
-	return shortened(valueText(value), 80)
+	return wording.Shorten(valueText(value), 80)
 }

@@ -10,6 +10,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/auth"
 	"modelmanager.dev/internal/problem"
+	"modelmanager.dev/internal/wording"
 )
 
 // Provider is where people sign in with an account that they have already.
@@ -129,12 +130,12 @@ func (v *visit) backFromProvider() error {
 
 // refusal is a sentence for the provider's error.
 func (v *visit) refusal(code, description string) string {
-	text := v.web.Provider.Name() + " didn’t let you in: " + shortened(code, 60)
+	text := v.web.Provider.Name() + " didn’t let you in: " + wording.Shorten(code, 60)
 	if code == "access_denied" {
 		text = v.web.Provider.Name() + " didn’t let you in: the sign-in was cancelled, or your account may not use this server"
 	}
 	if description != "" {
-		return text + " (" + shortened(strings.TrimSuffix(description, "."), 300) + ")."
+		return text + " (" + wording.Shorten(strings.TrimSuffix(description, "."), 300) + ")."
 	}
 	return text + "."
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"modelmanager.dev/internal/wording"
 )
 
 // maxReason bounds a sentence that holds words of the worker's.
@@ -70,15 +71,7 @@ func lastWords(lines []string) string {
 
 // clip bounds words of the worker's, and makes them fit on one line.
 func clip(text string) string {
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
-	if len(text) <= maxReason {
-		return text
-	}
-	end := maxReason
-	for end > 0 && text[end]&0xC0 == 0x80 {
-		end--
-	}
-	return text[:end] + "…"
+	return wording.Shorten(strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " "), maxReason)
 }
 
 // bytesText writes a size as model.yaml does: 512Mi.

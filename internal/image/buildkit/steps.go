@@ -7,6 +7,7 @@ import (
 
 	"github.com/moby/buildkit/client"
 	"github.com/opencontainers/go-digest"
+	"modelmanager.dev/internal/wording"
 )
 
 // steps follows a build: it tells what is being done, and what the steps write,
@@ -112,8 +113,5 @@ func (s *steps) flush(step *step, stream int) {
 // short is one line of bounded length.
 func short(text string) string {
 	text = strings.Join(strings.Split(strings.TrimSpace(strings.ToValidUTF8(text, "�")), "\n"), " ")
-	if runes := []rune(text); len(runes) > mostLine {
-		text = string(runes[:mostLine]) + "…"
-	}
-	return text
+	return wording.Shorten(text, mostLine)
 }

@@ -3,10 +3,10 @@ package kube
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"modelmanager.dev/internal/wording"
 )
 
 func condition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
@@ -43,21 +43,14 @@ func eventTime(e *corev1.Event) time.Time {
 	return at
 }
 
-// longestReason bounds a reason, in bytes.
+// longestReason bounds a reason, in characters.
 const longestReason = 500
 
 // oneSentence makes one line of a message, of bounded length, without a full
 // stop.
 func oneSentence(message string) string {
 	message = strings.TrimRight(strings.Join(strings.Fields(message), " "), ". ")
-	if len(message) <= longestReason {
-		return message
-	}
-	cut := longestReason
-	for cut > 0 && !utf8.RuneStart(message[cut]) {
-		cut--
-	}
-	return message[:cut] + "…"
+	return wording.Shorten(message, longestReason)
 }
 
 // lastWords returns the last line of a container's message that says anything:

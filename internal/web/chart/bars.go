@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"modelmanager.dev/internal/wording"
 	"strconv"
 	"unicode/utf8"
 )
@@ -51,7 +52,7 @@ func (b Bars) HTML() template.HTML {
 	rows := make([][]string, len(b.Bars))
 	for i, bar := range b.Bars {
 		y := float64(pad + i*row)
-		c.text("label end", left-8, y+17, clipped(bar.Name, names))
+		c.text("label end", left-8, y+17, wording.Shorten(bar.Name, names))
 		c.rect("track", left, y+5, room, row-10, bar.Name+": "+bar.text())
 		if !math.IsNaN(bar.Value) {
 			class := "fill-1"
@@ -82,13 +83,6 @@ func Gauge(share float64) template.HTML {
 	}
 	return template.HTML(`<svg class="gauge" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="4"/><rect class="fill-1" width="` +
 		f(100*math.Min(1, share)) + `" height="4"/></svg>`)
-}
-
-func clipped(text string, limit int) string {
-	if runes := []rune(text); len(runes) > limit {
-		return string(runes[:limit-1]) + "…"
-	}
-	return text
 }
 
 // Bin counts the values from From to below To.
@@ -215,7 +209,7 @@ func (p Pairs) HTML() template.HTML {
 	rows := make([][]string, len(p.Pairs))
 	for i, pair := range p.Pairs {
 		y := float64(top+i*row) + row/2
-		c.text("label end", left-10, y+4, clipped(pair.Name, names))
+		c.text("label end", left-10, y+4, wording.Shorten(pair.Name, names))
 		if !math.IsNaN(pair.From) && !math.IsNaN(pair.To) {
 			c.line("link", x(pair.From), y, x(pair.To), y)
 		}
