@@ -56,21 +56,6 @@ func (s *Schema) DecodeRequest(body []byte, maxRows int) (*Request, error) {
 	return d.finish()
 }
 
-// DecodeRow decodes one row from one JSON object.
-func (s *Schema) DecodeRow(object []byte) (arrow.RecordBatch, error) {
-	b := s.builder()
-	defer s.putBack(b)
-	b.SetJSON(object)
-	if problems := b.EndRow(RefuseAbsent); problems != nil {
-		rows := make([]modelmanager.RowError, len(problems))
-		for i, p := range problems {
-			rows[i] = modelmanager.RowError{Feature: p.Feature, Message: p.Message}
-		}
-		return nil, &modelmanager.Error{Code: modelmanager.CodeInvalidRows, Detail: "the row is invalid: " + sentence(rows[0]), Rows: rows}
-	}
-	return b.Record(), nil
-}
-
 // Merge turns problems of the record's rows into problems of the request's
 // rows, and adds those of rejected rows, in the order of rows.
 func (r *Request) Merge(problems []modelmanager.RowError) []modelmanager.RowError {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/google/go-cmp/cmp"
 
 	"modelmanager.dev"
@@ -118,7 +119,7 @@ func TestValues(t *testing.T) {
 			if test.feature == "radius" {
 				row = fmt.Sprintf(`{"radius": %s}`, test.value)
 			}
-			record, err := s.DecodeRow([]byte(row))
+			record, err := decodeRow(s, row)
 			if test.problem != "" {
 				var e *modelmanager.Error
 				if !errors.As(err, &e) || e.Code != modelmanager.CodeInvalidRows || len(e.Rows) != 1 {
@@ -145,7 +146,7 @@ func TestValues(t *testing.T) {
 
 func TestDefaultsFillAbsentKeys(t *testing.T) {
 	s := mustCompile(t, patientFields()...)
-	record, err := s.DecodeRow([]byte(`{"radius": 2}`))
+	record, err := decodeRow(s, `{"radius": 2}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,4 +306,13 @@ func TestManyProblemsAreBounded(t *testing.T) {
 	if len(named) != 5000 || len(r.Accepted) != 0 || r.Accepted == nil {
 		t.Errorf("%d rows named", len(named))
 	}
+}
+
+// decodeRow decodes one row, as a request of it alone.
+func decodeRow(s *Schema, row string) (arrow.RecordBatch, error) {
+	request, err := s.DecodeRequest([]byte(`{"rows": [`+row+`]}`), 1)
+	if err != nil {
+		return nil, err
+	}
+	return request.Record, nil
 }

@@ -95,7 +95,7 @@ func TestArrowTypes(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, found, want)
 		}
 	}
-	record, err := s.DecodeRow([]byte(`{"radius": 1, "open": "z", "lenient": "z", "level": 1.0, "day": "2024-02-29"}`))
+	record, err := decodeRow(s, `{"radius": 1, "open": "z", "lenient": "z", "level": 1.0, "day": "2024-02-29"}`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -184,15 +184,3 @@ func TestBrokenCSV(t *testing.T) {
 		}
 	}
 }
-
-func TestProposeColumns(t *testing.T) {
-	input := modelmanager.JobInput{Format: "csv", HeaderRow: 1, Columns: map[string]string{"side": "x"}}
-	header, err := ReadHeader(context.Background(), NewBytesSource([]byte("Age,radius,x,Taken \n")), input)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := ProposeColumns(patients(t), header.Columns, input)
-	if diff := cmp.Diff(map[string]string{"age": "Age", "side": "x", "taken": "Taken "}, got); diff != "" {
-		t.Error(diff)
-	}
-}

@@ -91,29 +91,6 @@ type Bin struct {
 	Count    int64
 }
 
-// BinValues sorts values into bins between round numbers, at most so many.
-func BinValues(values []float64, most int) []Bin {
-	low, high, ok := extent([]Series{{Values: values}})
-	if !ok {
-		return nil
-	}
-	if low == high {
-		return []Bin{{From: low, To: high, Count: int64(len(values))}}
-	}
-	axis := newScale(low, high, max(1, most-1), false)
-	bins := make([]Bin, max(1, int(math.Round((axis.high-axis.low)/axis.step))))
-	for i := range bins {
-		bins[i].From, bins[i].To = axis.low+float64(i)*axis.step, axis.low+float64(i+1)*axis.step
-	}
-	for _, v := range values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			continue
-		}
-		bins[max(0, min(len(bins)-1, int((v-axis.low)/axis.step)))].Count++
-	}
-	return bins
-}
-
 // Histogram draws how many values lie where.
 type Histogram struct {
 	Title       string

@@ -1,5 +1,5 @@
-// Package chart draws plots as SVG: lines over time, bars, histograms, pairs
-// and sparklines. Everything is a pure function of its data. A drawing has
+// Package chart draws plots as SVG: lines over time, bars, histograms and
+// pairs. Everything is a pure function of its data. A drawing has
 // classes and no styles, so that a page's own style sheet colours it, in light
 // and dark; its title and description, and a table of its data, say to those
 // who can't see it what it shows.

@@ -127,23 +127,3 @@ func (l Line) data(names []string) string {
 	}
 	return table(append([]string{l.Step}, names...), rows)
 }
-
-// Sparkline draws values as a small line without axes; says is its text.
-func Sparkline(values []float64, says string) template.HTML {
-	const width, height = 96, 24
-	c := &canvas{width: width, height: height}
-	fmt.Fprintf(c, `<svg class="spark" role="img" viewBox="0 0 %d %d" preserveAspectRatio="none"><title>%s</title>`, width, height, escape(says))
-	series := Series{Values: values}
-	if low, high, ok := extent([]Series{series}); ok {
-		low, high = math.Min(low, 0), math.Max(high, 0)
-		if low == high {
-			high = low + 1
-		}
-		x := func(i int) float64 {
-			return 1 + float64(i)/math.Max(1, float64(len(values)-1))*(width-2)
-		}
-		y := func(v float64) float64 { return 2 + (high-v)/(high-low)*(height-4) }
-		c.path(0, series, x, y, y(0), true)
-	}
-	return template.HTML(c.end()) // every text in it was escaped
-}
