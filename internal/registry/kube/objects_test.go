@@ -322,7 +322,7 @@ func TestServerSideApply(t *testing.T) {
 	}
 	applied := slices.ContainsFunc(object.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
 		return entry.Manager == kube.Manager && entry.Operation == metav1.ManagedFieldsOperationApply &&
-			strings.Contains(string(entry.FieldsV1.Raw), `"f:traffic"`)
+			strings.Contains(entry.FieldsV1.GetRawString(), `"f:traffic"`)
 	})
 	if !applied {
 		t.Errorf("who manages the traffic: %v", object.GetManagedFields())
