@@ -178,8 +178,17 @@ def predict(rows: list):
 		t.Fatal(body, err)
 	}
 	child := fmt.Sprintf("/proc/%d/cmdline", int(answer.Predictions[0].Y))
-	if text, err := os.ReadFile(child); !strings.HasPrefix(string(text), "sleep") {
-		t.Fatalf("%s is %q: %v", child, text, err)
+	// Its parent goes on as soon as the kernel has begun to load the program.
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-ticker.C {
+		text, err := os.ReadFile(child)
+		if strings.HasPrefix(string(text), "sleep") {
+			break
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%s is %q: %v", child, text, err)
+		}
 	}
 	r.stop()
 	err := <-r.done
