@@ -385,7 +385,7 @@ func TestRanksIsRefused(t *testing.T) {
 	if code == 0 || !strings.Contains(text, "rows: dependent") {
 		t.Errorf("mm validate ends with %d: %s", code, text)
 	}
-	if text, code := command.mm("validate", "models/good"); code != 0 {
+	if text, code := command.mm("validate", "--offline", "models/good"); code != 0 {
 		t.Errorf("mm validate refuses the good model: %s", text)
 	}
 	if entries, err := os.ReadDir("models"); err != nil || len(entries) != len(badModels)+1 {
