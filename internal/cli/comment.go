@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -31,11 +32,20 @@ So it does where there is no report, because nothing was validated.`,
 	}
 }
 
+// commented is what mm comment -o json says.
+type commented struct {
+	Commented bool   `json:"commented"`
+	Why       string `json:"why,omitempty"` // it isn't
+}
+
 func (g *global) comment(ctx context.Context, file string) error {
+	without := func(why string) error {
+		fmt.Fprintln(g.Err, why)
+		return g.show(commented{Why: why}, nothing)
+	}
 	report, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(report) == 0 {
-		fmt.Fprintf(g.Err, "there is no report in %s\n", file)
-		return nil
+		return without("there is no report in " + file)
 	}
 	if err != nil {
 		return err
@@ -46,8 +56,13 @@ func (g *global) comment(ctx context.Context, file string) error {
 	}
 	err = comments.Put(ctx, string(report))
 	if modelmanager.CodeOf(err) == modelmanager.CodeForbidden {
-		fmt.Fprintf(g.Err, "this run may not comment: %s\n", printable(err.Error()))
-		return nil
+		return without("this run may not comment: " + printable(err.Error()))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return g.show(commented{Commented: true}, nothing)
 }
+
+// nothing is what people are shown of a command that has said what there is.
+func nothing(io.Writer) {}
