@@ -32,7 +32,8 @@ type Cluster struct {
 type addresses struct{ etcd, peer, apiserver int }
 
 // Start starts a cluster for one test alone, also where KUBECONFIG is set: for
-// tests that kill it. It ends with the test.
+// tests that kill it, and those in which no controller may write. It ends with
+// the test.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
 	cluster, err := New(programs(t))

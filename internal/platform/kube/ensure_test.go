@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"modelmanager.dev/internal/kubetest"
@@ -65,7 +66,7 @@ func TestOnlyTheScalerLowers(t *testing.T) {
 	}
 	wait.Wait()
 	for _, entry := range has(1).ManagedFields {
-		if entry.Operation != metav1.ManagedFieldsOperationApply {
+		if entry.Manager == fieldManager && entry.Operation != metav1.ManagedFieldsOperationApply {
 			t.Errorf("%s manages fields by %s", entry.Manager, entry.Operation)
 		}
 	}
@@ -91,9 +92,8 @@ func TestOnlyTheScalerLowers(t *testing.T) {
 			t.Errorf("volume %s is still an image", volume.Name)
 		}
 	}
-	none := made.DeepCopy()
-	none.Spec.Replicas = new(int32(0))
-	if _, err := client.AppsV1().Deployments(namespace).Update(t.Context(), none, metav1.UpdateOptions{FieldManager: "somebody"}); err != nil {
+	if _, err := client.AppsV1().Deployments(namespace).Patch(t.Context(), made.Name, types.MergePatchType, []byte(`{"spec":{"replicas":0}}`),
+		metav1.PatchOptions{FieldManager: "somebody"}); err != nil {
 		t.Fatal(err)
 	}
 	ensure(server(AgentInit))

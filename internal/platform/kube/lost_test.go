@@ -24,7 +24,7 @@ import (
 // TestAPodOfALostNodeIsGivenUp deletes pods of a step on nodes that never say
 // that they have ended them, where no controller of the cluster does anything.
 func TestAPodOfALostNodeIsGivenUp(t *testing.T) {
-	config := kubetest.Config(t)
+	config := kubetest.Start(t).Config()
 	namespace := kubetest.Namespace(t, config)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -121,28 +121,44 @@ func (d *Driver) ensure(ctx context.Context, planned *appsv1.Deployment) (*appsv
 	if !apierrors.IsAlreadyExists(err) {
 		return nil, err
 	}
-	deployment, err = deployments.Get(ctx, planned.Name, metav1.GetOptions{})
-	switch {
-	case err != nil:
-		return nil, err
-	case deployment.DeletionTimestamp != nil:
-		return nil, modelmanager.Errorf(modelmanager.CodeUnavailable, "its Deployment %s is being deleted", planned.Name)
-	case deployment.Spec.Replicas != nil && *deployment.Spec.Replicas == 0:
+	for attempt := 1; ; attempt++ {
+		deployment, err = deployments.Get(ctx, planned.Name, metav1.GetOptions{})
+		switch {
+		case err != nil:
+			return nil, err
+		case deployment.DeletionTimestamp != nil:
+			return nil, modelmanager.Errorf(modelmanager.CodeUnavailable, "its Deployment %s is being deleted", planned.Name)
+		case deployment.Spec.Replicas == nil || *deployment.Spec.Replicas > 0:
+			return deployment, nil
+		}
 		planned.ResourceVersion = deployment.ResourceVersion // nobody may have raised it meanwhile
-		return d.apply(ctx, planned)
+		if deployment, err = d.apply(ctx, planned); !apierrors.IsConflict(err) || attempt == attempts {
+			return deployment, err
+		}
 	}
-	return deployment, nil
 }
 
+// attempts is how often what the cluster's controllers write to, too, is tried.
+const attempts = 5
+
 // adopt makes the fields with which a Deployment was created be those of later
-// applies: what an apply no longer names goes then.
+// applies: what an apply no longer names goes then. The cluster's controllers
+// write to one that is new, too.
 func (d *Driver) adopt(ctx context.Context, deployment *appsv1.Deployment) (adopted bool, err error) {
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(deployment, sets.New(fieldManager), fieldManager)
-	if err != nil || len(patch) == 0 {
-		return false, err
+	deployments := d.client.AppsV1().Deployments(deployment.Namespace)
+	for attempt := 1; ; attempt++ {
+		patch, err := csaupgrade.UpgradeManagedFieldsPatch(deployment, sets.New(fieldManager), fieldManager)
+		if err != nil || len(patch) == 0 {
+			return false, err
+		}
+		_, err = deployments.Patch(ctx, deployment.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+		if !apierrors.IsConflict(err) || attempt == attempts {
+			return err == nil, err
+		}
+		if deployment, err = deployments.Get(ctx, deployment.Name, metav1.GetOptions{}); err != nil {
+			return false, err
+		}
 	}
-	_, err = d.client.AppsV1().Deployments(deployment.Namespace).Patch(ctx, deployment.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-	return err == nil, err
 }
 
 // remove ends a version's replicas. Its Deployment's pods drain; its Secret
