@@ -96,9 +96,9 @@ func (i *installation) fault(t *testing.T, model string) string {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(text), "resources: {") {
-		edit(t, settings, "resources: {", "resources: {cpu: 50m, ")
+		edit(t, settings, "resources: {", "resources: {cpu: 20m, ")
 	} else {
-		edit(t, settings, "run:\n", "resources: {cpu: 50m, memory: 64Mi}\nrun:\n")
+		edit(t, settings, "run:\n", "resources: {cpu: 20m, memory: 64Mi}\nrun:\n")
 	}
 	if model != "good" {
 		if err := os.Rename(filepath.Join(dir, "predict.py"), filepath.Join(dir, "bad.py")); err != nil {
