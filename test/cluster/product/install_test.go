@@ -185,7 +185,7 @@ func (i *installation) apply(t *testing.T) {
 // ready waits until both replicas of the server are.
 func (i *installation) ready(t *testing.T) {
 	t.Helper()
-	cluster.Eventually(t, 3*time.Minute, "the server is rolled out", func(ctx context.Context) (bool, string, error) {
+	cluster.Eventually(t, 8*time.Minute, "the server is rolled out", func(ctx context.Context) (bool, string, error) {
 		d, err := i.Client.AppsV1().Deployments(system).Get(ctx, "model-manager", metav1.GetOptions{})
 		if err != nil {
 			return false, "", err
