@@ -312,15 +312,3 @@ func TestPrepareNeedsKubernetes(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-func TestSourceHoldsNoSecret(t *testing.T) {
-	for address, want := range map[string]string{
-		"https://user:token@git.example.org/team/models.git": "https://git.example.org/team/models.git",
-		"https://git.example.org/team/models.git":            "https://git.example.org/team/models.git",
-		"git@git.example.org:team/models.git":                "git@git.example.org:team/models.git",
-	} {
-		if got := withoutSecret(address); got != want {
-			t.Errorf("%s became %s, not %s", address, got, want)
-		}
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/repository"
 )
 
 // SourceOf says where a folder comes from, as far as git knows: its
@@ -34,23 +35,10 @@ func SourceOf(ctx context.Context, dir string) modelmanager.Source {
 			source.Path = filepath.ToSlash(path)
 		}
 	}
-	source.Repository = withoutSecret(git("config", "--get", "remote.origin.url"))
+	source.Repository = repository.WithoutSecret(git("config", "--get", "remote.origin.url"))
 	if git("status", "--porcelain", "--", ".") == "" {
 		source.Commit = git("log", "-1", "--format=%H", "--", ".")
 		source.Author = git("log", "-1", "--format=%an", "--", ".")
 	}
 	return source
-}
-
-// withoutSecret takes a password or token out of a repository's address.
-func withoutSecret(address string) string {
-	scheme, rest, found := strings.Cut(address, "://")
-	if !found {
-		return address
-	}
-	authority, path, _ := strings.Cut(rest, "/")
-	if at := strings.LastIndex(authority, "@"); at >= 0 {
-		authority = authority[at+1:]
-	}
-	return scheme + "://" + authority + "/" + path
 }

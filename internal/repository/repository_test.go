@@ -200,6 +200,10 @@ func TestWithoutSecret(t *testing.T) {
 		"https://git.example.org/a@b":              "https://git.example.org/a@b",
 		"git@git.example.org:a.git":                "git@git.example.org:a.git",
 		"/srv/models.git":                          "/srv/models.git",
+
+		"https://user:token@git.example.org/team/models.git": "https://git.example.org/team/models.git",
+		"https://git.example.org/team/models.git":            "https://git.example.org/team/models.git",
+		"git@git.example.org:team/models.git":                "git@git.example.org:team/models.git",
 	} {
 		if got := WithoutSecret(address); got != want {
 			t.Errorf("%s becomes %s, not %s", address, got, want)
