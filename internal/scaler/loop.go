@@ -64,6 +64,7 @@ type Scaler struct {
 	mu       sync.Mutex
 	versions map[platform.Ref]*version
 	models   map[string][]int32    // the live versions of each model that has any
+	retired  map[string]bool       // models that answer no more
 	examine  map[platform.Ref]bool // live versions whose scale.min isn't known yet
 	// renewals are versions that were told what they have already, and when.
 	renewals map[platform.Ref]time.Time
@@ -101,6 +102,7 @@ func (s *Scaler) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.versions = map[platform.Ref]*version{}
 	s.models = map[string][]int32{}
+	s.retired = map[string]bool{}
 	s.examine = map[platform.Ref]bool{}
 	s.renewals = map[platform.Ref]time.Time{}
 	s.synced = false
@@ -149,10 +151,14 @@ func (s *Scaler) replicaChanged(event platform.ReplicaEvent) {
 }
 
 // modelChanged notes which versions are live. One that no longer is keeps a
-// replica for scale.idle from now, so that rolling back takes no time.
+// replica for scale.idle from now, so that rolling back takes no time; of a
+// retired model, none.
 func (s *Scaler) modelChanged(model modelmanager.Model) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if delete(s.retired, model.Name); model.Retired != nil {
+		s.retired[model.Name] = true
+	}
 	now := live(model)
 	for _, n := range s.models[model.Name] {
 		ref := platform.Ref{Model: model.Name, Version: int(n)}

@@ -295,8 +295,12 @@ func TestRetiredModelEnds(t *testing.T) {
 		wantCount(t, w, one, 1, "live")
 		m := model(1)
 		m.Retired = &modelmanager.Change{}
+		w.change(func() { w.status[one] = agent.Status{InFlight: 1} })
 		w.tellM(m)
 		pass(11 * time.Minute)
+		wantCount(t, w, one, 1, "retired, with a call under way")
+		w.change(func() { w.status[one] = agent.Status{} })
+		pass(5 * time.Second)
 		wantCount(t, w, one, 0, "retired")
 	})
 }

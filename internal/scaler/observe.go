@@ -165,7 +165,7 @@ func (s *Scaler) decide(now time.Time, ref platform.Ref, v *version, sum *seen) 
 	}
 	v.window.add(now, sum.load())
 	o := Observation{
-		Scale: scaleOf(v.workload.Spec), Live: live || sum.wanted,
+		Scale: scaleOf(v.workload.Spec), Live: live || sum.wanted, Retired: s.retired[ref.Model],
 		Current: current, Load: sum.load(),
 		Stable: v.window.average(now, StableWindow), Panic: v.window.average(now, PanicWindow),
 		LastUse: v.lastUse, Unknown: sum.unknown,
