@@ -43,6 +43,9 @@ type installation struct {
 	dir   string // of the overlay
 	tag   string // of the server's and the agent's image
 	base  string // the manifests, below the repository's root
+	// images is where models' images go: of this installation alone, since a tag
+	// keeps the commit that it was first given for.
+	images string
 }
 
 // The manifests of today, and those of the release before.
@@ -70,6 +73,7 @@ func install(t *testing.T, manifests string) *installation {
 func prepare(t *testing.T, manifests string) *installation {
 	t.Helper()
 	i := &installation{Cluster: cluster.Connect(t), dir: t.TempDir(), tag: fmt.Sprint("test-", time.Now().Unix()), base: manifests}
+	i.images = i.Registry + "/models-" + i.tag
 	i.mm = filepath.Join(t.TempDir(), "mm")
 	i.command(t, "go", "build", "-o", i.mm, "./cmd/mm")
 	i.pushImages(t)
@@ -137,7 +141,7 @@ func (i *installation) writeOverlay(t *testing.T, internal string) {
 	}
 	arguments := []string{
 		"--storage=" + i.store.S3URL("mm"), "--agent-image=" + i.Registry + "/model-manager/agent:" + i.tag,
-		"--image-prefix=" + i.Registry + "/models", "--insecure-registry=" + i.Registry, "--host=*",
+		"--image-prefix=" + i.images, "--insecure-registry=" + i.Registry, "--host=*",
 	}
 	for _, language := range []string{"python", "r", "java", "static"} {
 		arguments = append(arguments, "--base="+language+"="+i.Base(language))

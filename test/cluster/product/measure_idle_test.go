@@ -50,7 +50,7 @@ func (i *installation) measureIdle(t *testing.T, table io.Writer) {
 	for n := range idleModels {
 		group.Go(func() error {
 			model := fmt.Sprintf("idle-%04d", n)
-			reference := fmt.Sprintf("%s/models/%s@%s", i.Registry, model, digest)
+			reference := fmt.Sprintf("%s/%s@%s", i.images, model, digest)
 			target, err := name.ParseReference(reference)
 			if err != nil {
 				return err

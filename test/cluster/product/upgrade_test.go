@@ -86,11 +86,11 @@ func (i *installation) values(internal string) string {
 agentImage: %[1]s/model-manager/agent:%[2]s
 storage: %[3]q
 storageNetworks: [%[4]s/32]
-imagePrefixes: [%[1]s/models]
+imagePrefixes: [%[6]s]
 hosts: ["*"]
 bases: {python: %[1]s/base/python:test, r: %[1]s/base/r:test, java: %[1]s/base/java:test, static: %[1]s/base/static:test}
 extraArgs: ["--insecure-registry=%[1]s", "--internal-url=http://%[5]s:8081"]
-`, i.Registry, i.tag, i.store.S3URL("mm"), i.nodeAddress(), internal)
+`, i.Registry, i.tag, i.store.S3URL("mm"), i.nodeAddress(), internal, i.images)
 }
 
 // settings describes all models and their traffic.
