@@ -30,7 +30,6 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("coldstart", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 10, "interleaved rounds")
 	example := flags.String("model", "examples/models/tumour-malignancy", "folder of a Python model")
-	data := flags.String("data", "", "the server's data folder, which is kept, with its environment; default: a temporary one")
 	verbose := flags.Bool("v", false, "print each round, and the server's log")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -44,10 +43,8 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if *data == "" {
-		*data = filepath.Join(dir, "data")
-	}
-	s, err := startServer(ctx, dir, *data, *verbose)
+	data := filepath.Join(dir, "data")
+	s, err := startServer(ctx, dir, data, *verbose)
 	if err != nil {
 		return err
 	}
@@ -60,7 +57,7 @@ func run(args []string) error {
 	if _, err := s.firstPrediction(ctx, model); err != nil {
 		return err
 	}
-	python, err := interpreter(filepath.Join(*data, "environments"))
+	python, err := interpreter(filepath.Join(data, "environments"))
 	if err != nil {
 		return err
 	}
