@@ -39,7 +39,7 @@ func (v *Validator) lock(ctx context.Context, t trial, built environment.Environ
 	packages = slices.DeleteFunc(packages, func(text string) bool { return strings.HasPrefix(strings.ToLower(text), "pip==") })
 	if !slices.ContainsFunc(packages, func(text string) bool {
 		name, version, _ := strings.Cut(text, "==")
-		return fixed[canonicalName(name)] != version
+		return !slices.Contains(fixed[canonicalName(name)], version)
 	}) {
 		return built, nil // requirements.txt says it all
 	}
@@ -63,8 +63,9 @@ func (v *Validator) lock(ctx context.Context, t trial, built environment.Environ
 
 // lockOptions tells whether a folder has a requirements.txt without a lock file,
 // which is of nothing but packages by name; it returns the options in it, such as
-// where packages come from, and the versions that it fixes for all machines.
-func lockOptions(dir string) (options []string, fixed map[string]string, lockable bool) {
+// where packages come from, and the versions that it fixes: of a package several, where
+// it names one for each kind of machine.
+func lockOptions(dir string) (options []string, fixed map[string][]string, lockable bool) {
 	for _, name := range []string{lockName, "uv.lock"} {
 		if isFile(filepath.Join(dir, name)) {
 			return nil, nil, false
@@ -74,7 +75,7 @@ func lockOptions(dir string) (options []string, fixed map[string]string, lockabl
 	if err != nil || len(data) > scanLimit {
 		return nil, nil, false
 	}
-	fixed = map[string]string{}
+	fixed = map[string][]string{}
 	text := strings.ReplaceAll(string(data), "\\\n", " ")
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
@@ -90,9 +91,11 @@ func lockOptions(dir string) (options []string, fixed map[string]string, lockabl
 			return nil, nil, false // an address, a path, hashes
 		default:
 			lockable = true
-			if name, version, exact := strings.Cut(line, "=="); exact && !strings.ContainsAny(version, "*,;") {
+			requirement, _, _ := strings.Cut(line, ";") // what follows says where it counts
+			if name, version, exact := strings.Cut(requirement, "=="); exact && !strings.ContainsAny(version, "*,") {
 				name, _, _ = strings.Cut(name, "[")
-				fixed[canonicalName(name)] = strings.TrimSpace(version)
+				name = canonicalName(name)
+				fixed[name] = append(fixed[name], strings.TrimSpace(version))
 			}
 		}
 	}

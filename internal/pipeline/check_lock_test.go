@@ -100,6 +100,8 @@ func TestWhatPackagesNeedIsKept(t *testing.T) {
 	for requirements, want := range map[string][]string{
 		"mm_alpha==1.5\n":                 {"mm_alpha==1.5", "mm_beta==2.0"},
 		"mm-alpha == 1.5\nMM.Beta==2.0\n": nil, // nothing is open
+		// Nor is it where other machines have other versions.
+		"mm_alpha==1.5\nmm_beta==1.0; python_version < \"3\"\nmm_beta==2.0; python_version >= \"3\"\n": nil,
 	} {
 		dir := filepath.Join(t.TempDir(), "fixed")
 		writeModel(t, dir, "", "import mm_alpha, mm_beta\n"+predictDouble)
