@@ -72,41 +72,56 @@ func (c *Cache) filesLayer(folder string, files []archive.File) (*layer, error) 
 }
 
 // packed is raised when the same files become another layer than before.
-const packed = "1"
+const packed = "2"
 
 // filesKey names all that a layer of files depends on, the code that compresses
 // them included.
 func filesKey(folder string, files []archive.File) (string, error) {
-	contents := make([]string, len(files))
-	var group errgroup.Group
-	group.SetLimit(runtime.NumCPU())
+	pieces := make([][][sha256.Size]byte, len(files))
+	var hashing errgroup.Group
+	hashing.SetLimit(runtime.NumCPU())
 	for i, file := range files {
 		if file.Link != "" {
 			continue
 		}
-		group.Go(func() error {
-			content, err := file.Open()
-			if err != nil {
-				return fmt.Errorf("reading %s: %w", file.Path, err)
-			}
-			defer content.Close()
-			hash := sha256.New()
-			if _, err := io.Copy(hash, content); err != nil {
-				return fmt.Errorf("reading %s: %w", file.Path, err)
-			}
-			contents[i] = hex.EncodeToString(hash.Sum(nil))
-			return nil
-		})
+		var err error
+		if pieces[i], err = hashPieces(&hashing, file); err != nil {
+			_ = hashing.Wait()
+			return "", fmt.Errorf("reading %s: %w", file.Path, err)
+		}
 	}
-	if err := group.Wait(); err != nil {
-		return "", err
-	}
+	_ = hashing.Wait() // no hashing fails
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s %s %q\n", packed, runtime.Version(), compressor(), folder)
 	for i, file := range files {
-		fmt.Fprintf(sum, "%q %d %t %q %s\n", file.Path, file.Size, file.Executable, file.Link, contents[i])
+		fmt.Fprintf(sum, "%q %d %t %q %x\n", file.Path, file.Size, file.Executable, file.Link, pieces[i])
 	}
 	return "files-" + hex.EncodeToString(sum.Sum(nil))[:32] + ".json", nil
+}
+
+// pieceSize is of what one core hashes of a large file while others hash the rest.
+const pieceSize = 4 << 20
+
+// hashPieces reads a file, and has its pieces hashed meanwhile: the hashes are
+// there when the group is done.
+func hashPieces(hashing *errgroup.Group, file archive.File) ([][sha256.Size]byte, error) {
+	content, err := file.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	hashes := make([][sha256.Size]byte, (file.Size+pieceSize-1)/pieceSize)
+	for i := range hashes {
+		piece := make([]byte, min(pieceSize, file.Size-int64(i)*pieceSize))
+		if _, err := io.ReadFull(content, piece); err != nil {
+			return nil, err
+		}
+		hashing.Go(func() error {
+			hashes[i] = sha256.Sum256(piece)
+			return nil
+		})
+	}
+	return hashes, nil
 }
 
 // compressor is the version of the module that compresses layers.

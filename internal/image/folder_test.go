@@ -45,6 +45,10 @@ func TestRememberedLayersAreTheSame(t *testing.T) {
 		change func() error
 	}{
 		{"another content", func() error { return os.WriteFile(weights, []byte(strings.Repeat("v", 2<<20)), 0o600) }},
+		{"more pieces", func() error { return os.WriteFile(weights, []byte(strings.Repeat("v", pieceSize+2)), 0o600) }},
+		{"another last byte", func() error {
+			return os.WriteFile(weights, []byte(strings.Repeat("v", pieceSize+1)+"w"), 0o600)
+		}},
 		{"a program", func() error { return os.Chmod(weights, 0o755) }},
 		{"another name", func() error { return os.Rename(weights, renamed) }},
 	}
