@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/proc"
 )
 
 // pythonBuild builds one Python environment.
@@ -105,7 +106,6 @@ func (b *pythonBuild) command(ctx context.Context, name string, arguments ...str
 	command := exec.CommandContext(ctx, name, arguments...)
 	command.Dir = b.model
 	command.Env = append(b.manager.environ(), "PYTHONUNBUFFERED=1", "PIP_NO_INPUT=1", "NO_COLOR=1")
-	ownGroup(command)
 	command.WaitDelay = 5 * time.Second
 	b.last = nil
 	reader, writer := io.Pipe()
@@ -121,7 +121,7 @@ func (b *pythonBuild) command(ctx context.Context, name string, arguments ...str
 		}
 		_, _ = io.Copy(io.Discard, reader) // a line beyond all measure
 	}()
-	err := command.Run()
+	err := proc.Run(command)
 	_ = writer.Close() // a pipe of this process; it can't fail
 	<-done
 	if cause := context.Cause(ctx); err != nil && cause != nil {

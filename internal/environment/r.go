@@ -1,6 +1,7 @@
 package environment
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"modelmanager.dev/internal/proc"
 )
 
 // renvLock is an renv.lock, as far as it counts here.
@@ -155,10 +158,10 @@ func (m *Manager) restoreR(ctx context.Context, rscript, dir string, lock []byte
 		dir, file, library)
 	command.Dir = dir
 	command.Env = append(m.environ(), "RENV_CONFIG_CACHE_SYMLINKS=FALSE", "RENV_CONFIG_AUTOLOADER_ENABLED=FALSE")
-	ownGroup(command)
-	output, err := command.CombinedOutput()
-	if err != nil {
-		return unavailable("restoring the packages of renv.lock failed: %s", lastErrorOfR(string(output), err))
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
+	if err := proc.Run(command); err != nil {
+		return unavailable("restoring the packages of renv.lock failed: %s", lastErrorOfR(output.String(), err))
 	}
 	return nil
 }

@@ -8,10 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/proc"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -32,14 +32,11 @@ func build(ctx context.Context, s *spec.Spec, dir string, options Options) error
 		// A program of Go that needs no C shall need no C library of its image.
 		command.Env = append(command.Env, "CGO_ENABLED=0")
 	}
-	// The whole group is ended, compilers that it started included.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = 5 * time.Second
 	output := &tail{limit: 16 << 10}
 	command.Stdout, command.Stderr = output, output
 
-	err := command.Run()
+	err := proc.Run(command)
 	switch {
 	case err == nil:
 		return nil

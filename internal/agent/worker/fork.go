@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"modelmanager.dev/internal/proc"
 )
 
 // forkTimeout is what a zygote gets to fork, which takes milliseconds.
@@ -52,7 +54,7 @@ func (o *Options) fork(env []string, log *Log) (*process, error) {
 		return nil, err
 	}
 	defer outputWrite.Close()
-	request := forkRequest{File: file, Function: function, Dir: o.Dir, Env: map[string]string{markerVariable: p.marker}, Nice: workerNiceness()}
+	request := forkRequest{File: file, Function: function, Dir: o.Dir, Env: map[string]string{markerVariable: p.marker}, Nice: proc.Nicer()}
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
 		request.Env[name] = value

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"modelmanager.dev/internal/proc"
 )
 
 // markerVariable is in the environment of every process that a worker starts,
@@ -123,7 +125,7 @@ func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 		return
 	}
 	p.pid = cmd.Process.Pid
-	yield(p.pid)
+	proc.Yield(p.pid)
 	release(p.pid)
 	started <- nil
 	err = cmd.Wait()

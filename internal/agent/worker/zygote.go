@@ -16,6 +16,7 @@ import (
 
 	"modelmanager.dev/internal/agent/shims"
 	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/proc"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -104,6 +105,9 @@ func StartZygote(options ZygoteOptions) (*Zygote, error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := z.cmd.Start()
+		if err == nil {
+			proc.Yield(z.cmd.Process.Pid)
+		}
 		started <- err
 		if err == nil {
 			z.cmd.Wait()
