@@ -62,6 +62,9 @@ func sniffCSV(ctx context.Context, src Source, input modelmanager.JobInput, s *S
 	if err != nil {
 		return input, err
 	}
+	if best, err = sniffSpaces(ctx, src, input, s, best); err != nil {
+		return input, err
+	}
 	if err := best.checkWidth(); err != nil {
 		return input, err
 	}

@@ -42,6 +42,16 @@ func TestSniff(t *testing.T) {
 		{name: "given decimal", text: semicolon + "x;1;1.5;left;;true\n", given: modelmanager.JobInput{Decimal: ","}, want: modelmanager.JobInput{Decimal: ","}},
 		{name: "tab", text: strings.ReplaceAll(header, ",", "\t"), want: modelmanager.JobInput{Delimiter: "tab"}},
 		{name: "bar", text: strings.ReplaceAll(header, ",", "|"), want: modelmanager.JobInput{Delimiter: "|"}},
+		{name: "single spaces", text: "id age radius side\nx 1 1.5 left\ny 2 2.5 right\n", want: modelmanager.JobInput{Delimiter: " ", Decimal: "."}},
+		{name: "quoted with single spaces", text: "\"id\" \"age\" \"radius\" \"side\"\n\"a b\" 1 1.5 \"left\"\n", want: modelmanager.JobInput{Delimiter: " "}},
+		{name: "aligned", text: " id   age  radius\n  x     1    1.50\n  y    12   20.25\n", fault: `aligned by spaces`},
+		{name: "aligned as pandas prints", text: "   age  radius   side\n0    1     1.5   left\n1   22     2.5  right\n", fault: `sep=r"\s+"`},
+		{name: "aligned with decimal commas", text: "age  radius  side\n1    1,5     left\n", fault: `sep=r"\s+"`},
+		{name: "aligned with blanks in names", text: "patient no   age   radius  side of it\nx            1     1.5     left\n", fault: `aligned by spaces`},
+		{name: "aligned with a title", text: "Patients of May\n\nid  age  radius\nx   1    1.5\n", fault: `aligned by spaces`},
+		{name: "aligned and said to have single spaces", text: "id  age  radius\nx   1    1.5\n", given: modelmanager.JobInput{Delimiter: " "}, fault: `aligned by spaces`},
+		{name: "one column of sentences", text: "comment\nage and radius\nwere not told to us this time\n", want: modelmanager.JobInput{Delimiter: ","}},
+		{name: "sentences above the header", text: "The age and the radius  of patients\n" + header + "x,1,1.5,left,,true\n", want: modelmanager.JobInput{Delimiter: ",", HeaderRow: 2}},
 		{name: "commas in cells", text: semicolon + "a,b,c,d;1;2;left;;true\na,b,c,d;1;2;left;;true\n", want: modelmanager.JobInput{Delimiter: ";"}},
 		{name: "title rows", text: "Report of May\n\nby us,and you\n" + header + "x,1,1.5,left,,true\n", want: modelmanager.JobInput{HeaderRow: 4}},
 		{name: "gzip", text: zipped(header), want: modelmanager.JobInput{Compression: "gzip", Format: "csv"}},
@@ -93,6 +103,19 @@ func TestSniff(t *testing.T) {
 				t.Errorf("sniffed again it is %+v, was %+v: %v", again, got, err)
 			}
 		})
+	}
+	for _, test := range []struct{ text, delimiter, fault string }{
+		{text: "mpg cyl disp\n21.0 6 160\n22.8 4 108\n", delimiter: " "},
+		{text: "      mpg  cyl  disp\n     21.0    6   160\n     22.8    4   108\n", fault: "aligned by spaces"},
+		{text: "name\nJohn Smith\nMary Miller\n", delimiter: ","},
+		{text: "full name\nJohn Smith\nMary Miller\n", delimiter: ","},
+		{text: "price unit\n12 EUR\n13 EUR\n", delimiter: ","}, // may be one column
+		{text: "taken at\n2024-01-02 10:00:00\n2024-01-03 10:00:00\n", delimiter: ","},
+	} {
+		got, err := Sniff(context.Background(), NewBytesSource([]byte(test.text)), modelmanager.JobInput{}, nil)
+		if test.fault != "" && (modelmanager.CodeOf(err) != modelmanager.CodeInvalidInput || !strings.Contains(err.Error(), test.fault)) || test.fault == "" && (err != nil || got.Delimiter != test.delimiter) {
+			t.Errorf("without features, %q has delimiter %q, %v; want %q, an error about %q", test.text, got.Delimiter, err, test.delimiter, test.fault)
+		}
 	}
 	if _, err := Sniff(context.Background(), NewBytesSource([]byte("a,b;c\n1,2;3\n")), modelmanager.JobInput{}, nil); modelmanager.CodeOf(err) != modelmanager.CodeInvalidInput {
 		t.Errorf("two delimiters that do equally well: %v", err)
