@@ -39,12 +39,14 @@ const (
 	xlsxUnknown // a formula without a value
 )
 
-// sheetReader streams a sheet's rows.
+// sheetReader streams a sheet's rows. It takes raw tokens: to resolve namespaces,
+// and to compare the names of ends, takes a third of the time, and programs write both well.
 type sheetReader struct {
 	book   *workbook
 	part   io.ReadCloser
 	xml    *xml.Decoder
 	merges []mergedCells
+	ended  bool
 	number int // of the row last read; 1 is the sheet's first
 	cells  []xlsxCell
 	fault  string // why the row can't be used
@@ -77,19 +79,17 @@ func (r *sheetReader) close() error { return r.part.Close() }
 // next reads the next row that has a cell with something in it. Cells are valid
 // until the call after.
 func (r *sheetReader) next() ([]xlsxCell, error) {
-	for {
-		token, err := r.xml.Token()
+	for !r.ended {
+		token, err := r.xml.RawToken()
 		if err != nil {
-			if err == io.EOF {
-				return nil, io.EOF
+			if err == io.EOF && r.number == 0 {
+				return nil, io.EOF // a sheet without rows
 			}
-			return nil, xlsxError(err)
+			return nil, cutXLSX(err)
 		}
 		switch token := token.(type) {
 		case xml.EndElement:
-			if token.Name.Local == "sheetData" {
-				return nil, io.EOF
-			}
+			r.ended = token.Name.Local == "sheetData"
 		case xml.StartElement:
 			if token.Name.Local != "row" {
 				continue
@@ -99,7 +99,7 @@ func (r *sheetReader) next() ([]xlsxCell, error) {
 			}
 			filled, err := r.row(token)
 			if err != nil {
-				return nil, xlsxError(err)
+				return nil, cutXLSX(err)
 			}
 			r.merge()
 			if filled {
@@ -107,6 +107,15 @@ func (r *sheetReader) next() ([]xlsxCell, error) {
 			}
 		}
 	}
+	return nil, io.EOF
+}
+
+// cutXLSX is xlsxError where the part may not end.
+func cutXLSX(err error) error {
+	if err == io.EOF {
+		err = errors.New("the sheet ends within its rows")
+	}
+	return xlsxError(err)
 }
 
 // row reads the cells of a row, and tells whether there is one that isn't empty.
@@ -117,7 +126,7 @@ func (r *sheetReader) row(start xml.StartElement) (filled bool, err error) {
 	}
 	r.cells, r.fault = r.cells[:0], ""
 	for {
-		token, err := r.xml.Token()
+		token, err := r.xml.RawToken()
 		if err != nil {
 			return false, err
 		}
@@ -156,7 +165,7 @@ func (r *sheetReader) cell(start xml.StartElement) (xlsxCell, error) {
 	var inline string
 	formula, inValue := false, false
 	for depth := 1; depth > 0; {
-		token, err := r.xml.Token()
+		token, err := r.xml.RawToken()
 		if err != nil {
 			return xlsxCell{}, err
 		}

@@ -104,13 +104,16 @@ func TestWorkbook1904(t *testing.T) {
 func TestHostileWorkbook(t *testing.T) {
 	s := patients(t)
 	for name, src := range map[string]Source{
-		"no archive":      NewBytesSource([]byte("PK\x03\x04 nothing")),
-		"no sheet":        handmade(t, "", false),
-		"broken XML":      handmade(t, "<sheetData><row><c", false),
-		"no such text":    handmade(t, `<sheetData><row><c t="s"><v>99</v></c></row></sheetData>`, false),
-		"out of order":    handmade(t, `<sheetData><row><c r="C1"><v>1</v></c><c r="A1"><v>1</v></c></row></sheetData>`, false),
-		"endless columns": handmade(t, `<sheetData><row><c r="ZZZZ1"><v>1</v></c></row></sheetData>`, false),
-		"a number":        handmade(t, `<sheetData><row><c r="A1"><v>x</v></c></row></sheetData>`, false),
+		"no archive":       NewBytesSource([]byte("PK\x03\x04 nothing")),
+		"no sheet":         handmade(t, "", false),
+		"broken XML":       handmade(t, "<sheetData><row><c", false),
+		"rows that end":    handmade(t, `<sheetData><row><c t="inlineStr"><is><t>age</t></is></c></row>`, false),
+		"a row that ends":  handmade(t, `<sheetData><row><c t="inlineStr"><is><t>age</t></is></c>`, false),
+		"a text that ends": handmade(t, `<sheetData><row><c t="inlineStr"><is><t>age`, false),
+		"no such text":     handmade(t, `<sheetData><row><c t="s"><v>99</v></c></row></sheetData>`, false),
+		"out of order":     handmade(t, `<sheetData><row><c r="C1"><v>1</v></c><c r="A1"><v>1</v></c></row></sheetData>`, false),
+		"endless columns":  handmade(t, `<sheetData><row><c r="ZZZZ1"><v>1</v></c></row></sheetData>`, false),
+		"a number":         handmade(t, `<sheetData><row><c r="A1"><v>x</v></c></row></sheetData>`, false),
 	} {
 		if _, err := Sniff(context.Background(), src, modelmanager.JobInput{}, s); modelmanager.CodeOf(err) != modelmanager.CodeInvalidInput {
 			t.Errorf("%s: %v", name, err)

@@ -71,7 +71,7 @@ func (w *workbook) each(name string, visit func(d *xml.Decoder, e xml.StartEleme
 	defer part.Close()
 	d := xml.NewDecoder(part)
 	for {
-		token, err := d.Token()
+		token, err := d.RawToken()
 		if err == io.EOF {
 			return nil
 		}
@@ -217,7 +217,7 @@ func richText(d *xml.Decoder) (string, error) {
 	var text strings.Builder
 	depth, inText, phonetic := 1, false, 0
 	for depth > 0 {
-		token, err := d.Token()
+		token, err := d.RawToken()
 		if err != nil {
 			return "", err
 		}
