@@ -14,6 +14,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 )
 
 // SubmitJob asks for a job. The same key twice is one job.
@@ -165,12 +166,12 @@ func (c *Client) WatchJob(ctx context.Context, id string, progress func(modelman
 // connection was lost, or can't be made at all: once until there is one again.
 // Its error says why, nil for a connection that the other side has ended.
 func (c *Client) WatchJobOutages(ctx context.Context, id string, progress func(modelmanager.Job), lost func(error)) (modelmanager.Job, error) {
-	pause := backoff.NewExponentialBackOff()
-	pause.MaxInterval = 5 * time.Second
+	pauses := backoff.NewExponentialBackOff()
+	pauses.MaxInterval = 5 * time.Second
 	told := false
 	for {
 		job, err := c.followEvents(ctx, id, func(job modelmanager.Job) {
-			pause.Reset()
+			pauses.Reset()
 			told = false
 			if progress != nil {
 				progress(job)
@@ -188,9 +189,7 @@ func (c *Client) WatchJobOutages(ctx context.Context, id string, progress func(m
 			lost(err)
 		}
 		told = true
-		select {
-		case <-time.After(pause.NextBackOff()):
-		case <-ctx.Done():
+		if !pause.For(ctx, pauses.NextBackOff()) {
 			return job, ctx.Err()
 		}
 	}

@@ -19,7 +19,7 @@ const module = "modelmanager.dev"
 // stands for the package and all that lie under it.
 var tiers = [][]string{
 	{""}, // the vocabulary
-	{"internal/wording"},
+	{"internal/wording", "internal/pause"},
 	{"internal/spec", "internal/dataset", "internal/storage", "internal/problem", "internal/archive", "internal/http1", "internal/proc"},
 	{"internal/registry", "internal/environment", "internal/agent", "internal/platform", "internal/image", "internal/repository", "internal/auth", "internal/leader", "internal/peers", "internal/kube"},
 	{"internal/pipeline", "internal/batch", "internal/gateway", "internal/scaler", "internal/activity", "internal/rollout"},

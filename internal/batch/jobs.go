@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 )
 
 // Get describes a job; CodeNotFound if there is none.
@@ -258,7 +259,7 @@ func (s *Service) change(ctx context.Context, job *modelmanager.Job) bool {
 		if t != nil {
 			changed = t.next()
 		}
-		if !pause(ctx, eventInterval) {
+		if !pause.For(ctx, eventInterval) {
 			return false
 		}
 		if now, err := s.Get(ctx, job.ID); err == nil {
@@ -279,15 +280,4 @@ func (s *Service) change(ctx context.Context, job *modelmanager.Job) bool {
 func same(a, b modelmanager.Job) bool {
 	return a.State == b.State && a.Rows.Read == b.Rows.Read && a.Rows.Predicted == b.Rows.Predicted &&
 		a.Rows.Rejected == b.Rows.Rejected && a.Shards == b.Shards && a.Reason == b.Reason
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

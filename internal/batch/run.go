@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -80,7 +81,7 @@ func (s *Service) driveAll(ctx context.Context, d *driven, group *sync.WaitGroup
 			}
 			if err != nil && ctx.Err() == nil && modelmanager.CodeOf(err) != modelmanager.CodeNotFound {
 				s.log.Error("a job can't go on now; trying again", "job", id, "error", err)
-				pause(ctx, s.config.Poll)
+				pause.For(ctx, s.config.Poll)
 			}
 		})
 	}

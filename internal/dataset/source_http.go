@@ -15,6 +15,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	modelmanager "modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 )
 
 // sourceTries bounds the attempts in a row that bring no byte.
@@ -229,8 +230,8 @@ func (r *httpRange) Read(p []byte) (int, error) {
 		if r.failures++; r.failures >= sourceTries {
 			return 0, r.source.fail("the connection breaks at byte %d: %v", r.offset, withoutURL(err))
 		}
-		if err := pauseFor(r.ctx, r.source.pause<<(r.failures-1)); err != nil {
-			return 0, err
+		if !pause.For(r.ctx, r.source.pause<<(r.failures-1)) {
+			return 0, r.ctx.Err()
 		}
 	}
 	return 0, io.EOF
@@ -248,15 +249,4 @@ func (r *httpRange) Close() error {
 	}
 	r.offset = r.end
 	return nil
-}
-
-func pauseFor(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -192,9 +193,7 @@ func lock(ctx context.Context, name string, progress func(string)) (unlock func(
 			progress("waiting for another process that builds the same environment")
 			told = true
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
+		if !pause.For(ctx, 100*time.Millisecond) {
 			_ = file.Close()
 			return nil, ctx.Err()
 		}

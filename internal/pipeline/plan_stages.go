@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -115,9 +116,7 @@ func (r *planRun) await(ctx context.Context, outcome *Outcome) error {
 			told = text
 			r.say(outcome.Model, text)
 		}
-		select {
-		case <-time.After(askEvery):
-		case <-ctx.Done():
+		if !pause.For(ctx, askEvery) {
 			return ctx.Err()
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -165,11 +166,7 @@ func patiently(ctx context.Context, ask func() (modelmanager.PredictResponse, er
 			time.Now().Add(e.RetryAfter).After(deadline) {
 			return answer, err
 		}
-		timer := time.NewTimer(e.RetryAfter)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause.For(ctx, e.RetryAfter) {
 			return answer, ctx.Err()
 		}
 	}

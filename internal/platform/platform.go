@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 )
 
 // Options of a Platform.
@@ -80,11 +81,9 @@ func (p *Platform) follow(ctx context.Context, what string, watch func() error) 
 		if time.Since(started) > time.Minute {
 			wait.Reset()
 		}
-		pause := wait.NextBackOff()
-		p.options.Logger.Warn("the watch broke off; watching again", "watch", what, "error", err, "in", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		delay := wait.NextBackOff()
+		p.options.Logger.Warn("the watch broke off; watching again", "watch", what, "error", err, "in", delay)
+		if !pause.For(ctx, delay) {
 			return
 		}
 	}

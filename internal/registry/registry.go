@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/wording"
 )
 
@@ -90,10 +91,10 @@ func (r *Registry) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		pause := pauses.NextBackOff()
-		r.logger.Warn("following the registry's store failed; trying again", "err", err, "pause", pause)
-		if err := wait(ctx, pause); err != nil {
-			return err
+		delay := pauses.NextBackOff()
+		r.logger.Warn("following the registry's store failed; trying again", "err", err, "pause", delay)
+		if !pause.For(ctx, delay) {
+			return ctx.Err()
 		}
 	}
 }
@@ -250,18 +251,10 @@ func (r *Registry) change(ctx context.Context, name string, apply func(*modelman
 // often it lost, and by chance, so that of many writers each gets its turn.
 func yieldToOthers(ctx context.Context, attempt int) error {
 	longest := min(time.Millisecond<<min(attempt, 10), 100*time.Millisecond)
-	return wait(ctx, rand.N(longest))
-}
-
-func wait(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, rand.N(longest)) {
 		return contextError(ctx)
 	}
+	return nil
 }
 
 func contextError(ctx context.Context) error {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 )
 
 // Direct is a URL of the store itself, with headers that have to be sent; "" if
@@ -121,7 +122,7 @@ func (s *store) put(ctx context.Context, to *Direct, body func() io.Reader, size
 				break
 			}
 		}
-		if !pause(ctx, backOff<<try) {
+		if !pause.For(ctx, backOff<<try) {
 			return false
 		}
 	}

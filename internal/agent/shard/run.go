@@ -12,21 +12,11 @@ import (
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/pause"
 )
 
 // backOff is what an attempt waits after a failure, doubled with each.
 const backOff = 100 * time.Millisecond
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
 
 // maxAttempts bounds how often one process begins anew after the server or the
 // network failed it; after that the platform starts another.
@@ -77,7 +67,7 @@ func Run(ctx context.Context, config agent.Config, predictor func(ctx context.Co
 		if try == 1 {
 			first = time.Now()
 		}
-		if !pause(ctx, min(backOff<<try, maxBackOff)) || tired(err, try, first) {
+		if !pause.For(ctx, min(backOff<<try, maxBackOff)) || tired(err, try, first) {
 			return agent.ExitStorageFault, err
 		}
 	}

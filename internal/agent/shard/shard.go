@@ -14,6 +14,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -315,7 +316,7 @@ func (r *run) provenElsewhere(ctx context.Context) (bool, error) {
 		if !order.Proven && (!order.Undecided || order.Stop) {
 			return false, nil
 		}
-		if !order.Proven && !pause(ctx, progressInterval) {
+		if !order.Proven && !pause.For(ctx, progressInterval) {
 			return false, ctx.Err()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 )
 
 // healthyRun is how long a worker must have lived for its death to count as
@@ -128,7 +129,7 @@ func (s *Supervisor) startFailed(ctx context.Context, waits *backoff.Exponential
 		s.failures++
 		s.fail(err, wait)
 	})
-	s.pause(ctx, wait)
+	pause.For(ctx, wait)
 }
 
 // fail is called with the lock held.
@@ -136,15 +137,6 @@ func (s *Supervisor) fail(err error, wait time.Duration) {
 	s.lastErr = err
 	s.nextTry = time.Now().Add(wait)
 	s.state.Ready, s.state.Failed, s.state.Reason, s.state.PID, s.state.Memory = false, true, err.Error(), 0, 0
-}
-
-func (s *Supervisor) pause(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // serve offers a worker to callers until it is gone.
@@ -195,7 +187,7 @@ func (s *Supervisor) serve(ctx context.Context, l *live, waits *backoff.Exponent
 	wait := waits.NextBackOff()
 	s.options.Logger.Warn("the worker died", "reason", reason, "again in", wait)
 	s.update(func() { s.fail(lost(modelmanager.CodeModelError, "%s", reason), wait) })
-	s.pause(ctx, wait)
+	pause.For(ctx, wait)
 }
 
 func (s *Supervisor) update(change func()) {

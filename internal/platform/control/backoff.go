@@ -1,9 +1,6 @@
 package control
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Backoff says how long to wait before trying again: First after the first
 // failure, twice as long after each further one, at most Most. Something that
@@ -39,16 +36,4 @@ func (b Backoff) delay(failures int) time.Duration {
 		}
 	}
 	return min(d, b.Most)
-}
-
-// pause waits, or returns false early when ctx ends.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -179,7 +180,7 @@ func (r *Replicas) keep(ctx context.Context, s *slot, instance *Instance) {
 		instance.Listen("", "")
 		instance.Report(agent.StageFailed, reason)
 		// One that had been good is replaced at once.
-		alive := failures == 1 && wasReady || pause(ctx, r.backoff.delay(failures))
+		alive := failures == 1 && wasReady || pause.For(ctx, r.backoff.delay(failures))
 		r.bury(s)
 		if !alive || ctx.Err() != nil {
 			return

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -213,7 +214,7 @@ func (s *Steps) retry(st *step, task Task) {
 	next := task
 	next.Attempt++
 	s.wait.Go(func() {
-		if !pause(st.ctx, s.backoff.delay(task.Attempt)) {
+		if !pause.For(st.ctx, s.backoff.delay(task.Attempt)) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.fail(st, task, context.Cause(st.ctx))

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"modelmanager.dev/internal/agent"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform/control"
 )
 
 // look asks the cluster's events about a pod that stays preparing.
 func (w *replicaWatch) look(name string, p *watchedPod) {
 	for wait := w.driver.options.Stuck; ; wait = min(2*wait, time.Minute) {
-		if !pause(w.ctx, wait) {
+		if !pause.For(w.ctx, wait) {
 			return
 		}
 		w.mu.Lock()
@@ -42,17 +43,6 @@ func (w *replicaWatch) look(name string, p *watchedPod) {
 			w.tellVersion(p.ref)
 		}
 		w.mu.Unlock()
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -107,7 +97,7 @@ func (w *replicaWatch) ask(ctx context.Context, p *watchedPod, run agentRun) {
 		}
 		w.tellVersion(p.ref)
 		w.mu.Unlock()
-		if !pause(ctx, every) {
+		if !pause.For(ctx, every) {
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -44,7 +45,7 @@ func (s *watchedStep) waitsAsAWhole(reason string) {
 // lookAfter asks the cluster's events why nothing of a step runs, for as long
 // as nothing does.
 func (w *taskWatch) lookAfter(s *watchedStep) {
-	for wait := w.driver.options.Stuck; pause(w.ctx, wait); wait = min(2*wait, time.Minute) {
+	for wait := w.driver.options.Stuck; pause.For(w.ctx, wait); wait = min(2*wait, time.Minute) {
 		w.mu.Lock()
 		over, idle := s.over, len(s.running) == 0 && !suspended(s.job)
 		about, isPod := s.job.UID, false

@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	networkingapply "k8s.io/client-go/applyconfigurations/networking/v1"
+
+	"modelmanager.dev/internal/pause"
 )
 
 // A NetworkPolicy names addresses, a spec mostly hosts. The driver looks them
@@ -175,7 +177,7 @@ func (d *Driver) renew(ctx context.Context, n *network) error {
 // keepNetworks looks hosts up again, until ctx ends. A policy that is written
 // after its owner has gone goes with it all the same.
 func (d *Driver) keepNetworks(ctx context.Context) {
-	for pause(ctx, lookUpEvery) {
+	for pause.For(ctx, lookUpEvery) {
 		d.mu.Lock()
 		all := maps.Clone(d.networks)
 		d.mu.Unlock()

@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"modelmanager.dev/internal/pause"
 )
 
 // Times of the rounds in which steps take turns.
@@ -134,7 +136,7 @@ func (w *taskWatch) rounds() {
 		case <-later:
 		case <-w.stir:
 		}
-		if !pause(w.ctx, roundAfter) {
+		if !pause.For(w.ctx, roundAfter) {
 			return
 		}
 		var changes []turnChange

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform"
 )
 
@@ -131,10 +132,8 @@ func (d *Driver) endJob(ctx context.Context, name string, key stepKey) error {
 				}
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return modelmanager.Errorf(modelmanager.CodeDeadlineExceeded, "%s: %d of its pods have not ended yet: %w", doing, len(left.Items), ctx.Err())
-		case <-time.After(wait):
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/platform/control"
 )
@@ -140,9 +141,7 @@ func (d *Driver) follow(ctx context.Context, instance *control.Instance, socket 
 			}
 			every = askReady
 		}
-		select {
-		case <-time.After(every):
-		case <-ctx.Done():
+		if !pause.For(ctx, every) {
 			return
 		}
 	}

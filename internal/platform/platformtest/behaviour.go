@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/spec"
 )
@@ -103,7 +104,7 @@ func BehaviourOf(s *spec.Spec) (Behaviour, error) {
 
 // Predict answers one call.
 func Predict(ctx context.Context, b Behaviour, model string, w io.Writer) {
-	if wait(ctx, b.PredictTime) {
+	if pause.For(ctx, b.PredictTime) {
 		_, _ = w.Write([]byte(`{"model":` + strconv.Quote(model) + `}`)) // the caller may have gone
 	}
 }
@@ -115,23 +116,11 @@ func (b Behaviour) RunTask(ctx context.Context, index, attempt int) (code int, r
 		<-ctx.Done()
 		return 1, "interrupted"
 	}
-	if !wait(ctx, b.TaskTime) {
+	if !pause.For(ctx, b.TaskTime) {
 		return 1, "interrupted"
 	}
 	if code = b.Tasks[index].exit(attempt); code != 0 && code != killed {
 		reason = taskReason(code)
 	}
 	return code, reason
-}
-
-// wait waits, or returns false early when ctx ends.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

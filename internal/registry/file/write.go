@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pause"
 )
 
 // Steps of a write, at any of which a process may die.
@@ -138,7 +139,7 @@ func lock(ctx context.Context, folder string) (release func(), err error) {
 		return nil, failed("locking "+folder, err)
 	}
 	const longest = 20 * time.Millisecond
-	for pause := 250 * time.Microsecond; ; pause = min(2*pause, longest) {
+	for delay := 250 * time.Microsecond; ; delay = min(2*delay, longest) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
@@ -147,11 +148,7 @@ func lock(ctx context.Context, folder string) (release func(), err error) {
 			f.Close()
 			return nil, failed("locking "+folder, err)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause.For(ctx, delay) {
 			f.Close()
 			code := modelmanager.CodeCancelled
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
