@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"modelmanager.dev"
 	authkube "modelmanager.dev/internal/auth/kube"
@@ -24,8 +26,16 @@ import (
 // kubernetes makes a server's configuration on a cluster, where all state is
 // Kubernetes' own objects and the object storage. The data folder has nothing
 // but temporary files.
-func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (server.Config, error) {
+func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (config server.Config, err error) {
 	var none server.Config
+	var open []io.Closer // to be closed again if the rest fails
+	defer func() {
+		if err != nil {
+			for _, one := range slices.Backward(open) {
+				err = errors.Join(err, one.Close())
+			}
+		}
+	}()
 	if err := o.cluster.check(); err != nil {
 		return none, err
 	}
@@ -50,45 +60,47 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (ser
 	if err != nil {
 		return none, err
 	}
+	open = append(open, store)
 	bucket, err := storage.Open(ctx, o.storage)
 	if err != nil {
-		return none, errors.Join(err, store.Close())
+		return none, err
 	}
+	open = append(open, bucket)
 	scratch := filepath.Join(data, "scratch")
 	if err := empty(scratch); err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	rights, err := authkube.New(cluster, authkube.Options{Audience: o.cluster.audience, Namespace: o.cluster.namespace})
 	if err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	people, err := o.cluster.people()
 	if err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	elector, err := leaderkube.New(cluster, leaderkube.Options{
 		Namespace: o.cluster.podNamespace(), Identity: o.cluster.podName(), Logger: logger,
 	})
 	if err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	others, err := peerskube.New(cluster, peerskube.Options{
 		Namespace: o.cluster.podNamespace(), Selector: o.cluster.selector, Self: o.cluster.podName(), Port: port,
 	})
 	if err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	builder, err := cli.BuildKit()
 	if err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	tolerations, err := platformkube.ParseTolerations(o.cluster.tolerations)
 	if err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	go func() { _ = others.Run(ctx) }() // it ends with ctx
 	environments := &environment.Manager{Dir: filepath.Join(data, "environments"), Logger: logger}
-	config := server.Config{
+	config = server.Config{
 		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention,
 		ThroughServer: o.cluster.storageURLs == "server",
 		Internal:      o.cluster.internalListen, InternalURL: o.cluster.internalURL,
@@ -121,7 +133,7 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (ser
 		Version: cli.ProgramVersion(), Logger: logger,
 	}
 	if err := o.cluster.page(&config, people); err != nil {
-		return none, errors.Join(err, store.Close(), bucket.Close())
+		return none, err
 	}
 	return config, nil
 }
