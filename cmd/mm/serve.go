@@ -99,7 +99,7 @@ func (o *serveOptions) run(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(out, "Model Manager %s listens on http://%s and keeps its data in %s\n", config.Version, s.Address(), o.keeps())
 	}
 	if o.platform == "local" && !s.Loopback() {
-		logger.Warn("the API has no authentication yet, and listens where other machines may reach it", "listen", s.Address())
+		logger.Warn("the API asks nobody who they are on --platform local, and listens where other machines may reach it: let only those reach it who may do everything", "listen", s.Address())
 	}
 	// A second Ctrl-C ends the program at once.
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
