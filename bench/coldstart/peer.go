@@ -72,7 +72,7 @@ type peer struct {
 	row            json.RawMessage
 }
 
-const program = `
+const script = `
 import json, sys
 import pandas, sklearn
 sys.path.insert(0, ".")
@@ -82,7 +82,7 @@ print(float(predict(pandas.DataFrame([json.loads(sys.argv[1])]))[0]))
 
 // run returns how long such a process takes from its start to its end.
 func (p peer) run(ctx context.Context) (time.Duration, error) {
-	command := exec.CommandContext(ctx, p.python, "-c", program, string(p.row))
+	command := exec.CommandContext(ctx, p.python, "-c", script, string(p.row))
 	command.Dir = p.folder
 	begin := time.Now()
 	output, err := command.CombinedOutput()

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"modelmanager.dev/test/program"
 )
 
 // server is a real `mm serve` with a data folder of its own.
@@ -25,9 +27,9 @@ type server struct {
 }
 
 func startServer(ctx context.Context, dir, data string, verbose bool) (*server, error) {
-	program := filepath.Join(dir, "mm")
-	if output, err := exec.CommandContext(ctx, "go", "build", "-o", program, "modelmanager.dev/cmd/mm").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building mm: %w: %s", err, output)
+	mm, err := program.Build(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,7 +39,7 @@ func startServer(ctx context.Context, dir, data string, verbose bool) (*server, 
 	if err := listener.Close(); err != nil {
 		return nil, err
 	}
-	s.command = exec.CommandContext(ctx, program, "serve", "--models", filepath.Join(dir, "models"), "--data", s.data, "--listen", s.address)
+	s.command = exec.CommandContext(ctx, mm, "serve", "--models", filepath.Join(dir, "models"), "--data", s.data, "--listen", s.address)
 	if verbose {
 		s.command.Stderr = os.Stderr
 	}

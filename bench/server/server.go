@@ -11,19 +11,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
+
+	"modelmanager.dev/test/program"
 )
 
 // Server is a running server.
 type Server struct {
-	URL    string // http://127.0.0.1:8080
+	*program.Server
 	Python string // the interpreter of the models' environment
 	mm     string
-	cmd    *exec.Cmd
-	exited chan error
 }
 
 // Options say how to start a Server.
@@ -37,30 +36,21 @@ type Options struct {
 // patience is how long the first start may take, which builds an environment.
 const patience = 10 * time.Minute
 
-var (
-	listens = regexp.MustCompile(`listens on (http://\S+)`)
-	settled = regexp.MustCompile(`(every model in .* is published)|is not published:.*`)
-)
-
 // Start starts a server and waits until its models are published.
 func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	if err := forget(options.Dir); err != nil {
 		return nil, err
 	}
-	log := filepath.Join(options.Dir, "bench.log")
-	output, err := os.Create(log)
-	if err != nil {
+	started, err := program.Start(ctx, program.Options{
+		MM: options.MM, Data: options.Dir, Log: filepath.Join(options.Dir, "bench.log"),
+		Args: append([]string{"--models", options.Models}, options.Args...),
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w (make build makes it)", err)
+	} else if err != nil {
 		return nil, err
 	}
-	defer output.Close()
-	args := append([]string{"serve", "--models", options.Models, "--data", options.Dir, "--listen", "127.0.0.1:0"}, options.Args...)
-	s := &Server{mm: options.MM, cmd: exec.CommandContext(ctx, options.MM, args...), exited: make(chan error, 1)}
-	s.cmd.Stdout, s.cmd.Stderr = output, output
-	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the server: %w (make build makes it)", err)
-	}
-	go func() { s.exited <- s.cmd.Wait() }()
+	s := &Server{Server: started, mm: options.MM}
 	defer func() {
 		if err != nil {
 			s.Stop()
@@ -68,18 +58,9 @@ func Start(ctx context.Context, options Options) (_ *Server, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	text, err := s.await(ctx, log, settled)
-	if err != nil {
+	if err := s.Published(ctx); err != nil {
 		return nil, err
 	}
-	if m := settled.FindStringSubmatch(text); m[1] == "" {
-		return nil, fmt.Errorf("publishing: %s", m[0])
-	}
-	found := listens.FindStringSubmatch(text)
-	if found == nil {
-		return nil, fmt.Errorf("the server doesn't say where it listens:\n%s", text)
-	}
-	s.URL = found[1]
 	s.Python, err = interpreter(options.Dir)
 	return s, err
 }
@@ -103,29 +84,6 @@ func forget(dir string) error {
 	return nil
 }
 
-// await reads the log until it matches.
-func (s *Server) await(ctx context.Context, log string, pattern *regexp.Regexp) (string, error) {
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		text, err := os.ReadFile(log)
-		if err != nil {
-			return "", err
-		}
-		if pattern.Match(text) {
-			return string(text), nil
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("starting the server: %w:\n%s", ctx.Err(), text)
-		case err := <-s.exited:
-			s.exited <- err
-			return "", fmt.Errorf("the server ended: %v:\n%s", err, text)
-		case <-ticker.C:
-		}
-	}
-}
-
 // interpreter finds the Python of the newest environment.
 func interpreter(dir string) (string, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "environments", "*", "bin", "python"))
@@ -143,18 +101,8 @@ func interpreter(dir string) (string, error) {
 
 // Stop ends the server, and waits.
 func (s *Server) Stop() {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case err := <-s.exited:
-		s.exited <- err
-	case <-time.After(time.Minute):
-		_ = s.cmd.Process.Kill()
-		<-s.exited
-	}
+	_ = s.Server.Stop(syscall.SIGTERM) // one that doesn't end is killed
 }
-
-// PID is the server's process.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Run runs a command of the client, such as "jobs", "submit", and returns the
 // CPU time that it took.

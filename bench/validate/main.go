@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"modelmanager.dev/bench/report"
+	"modelmanager.dev/test/program"
 )
 
 func main() {
@@ -37,9 +38,8 @@ func run(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	b := &benchmark{dir: dir, program: *mm, repeat: *repeat}
 	if b.program == "" {
-		b.program = filepath.Join(dir, "mm")
-		if output, err := exec.CommandContext(ctx, "go", "build", "-o", b.program, "modelmanager.dev/cmd/mm").CombinedOutput(); err != nil {
-			return fmt.Errorf("building mm: %w\n%s", err, output)
+		if b.program, err = program.Build(ctx, dir); err != nil {
+			return err
 		}
 	}
 	if b.program, err = filepath.Abs(b.program); err != nil {

@@ -3,8 +3,8 @@
 package ci
 
 import (
-	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,32 +19,16 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"modelmanager.dev/test/program"
 )
 
-// program is the folder that mm was built into.
-var program string
+// mm is the program that CI runs.
+var mm string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
-
-func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "mm-ci-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	command := exec.Command("go", "build", "-o", dir, "modelmanager.dev/cmd/mm")
-	command.Stderr = os.Stderr
-	if err := command.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building mm:", err)
-		return 1
-	}
-	program = dir
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, &mm)) }
 
 // world is a repository, a server, and programs that record how they are called.
 type world struct {
@@ -110,7 +94,7 @@ func (w *world) run(dir string, env map[string]string, name string, arguments ..
 func (w *world) try(dir string, env map[string]string, name string, arguments ...string) (string, error) {
 	command := exec.CommandContext(w.t.Context(), name, arguments...)
 	command.Dir = dir
-	command.Env = append(os.Environ(), "PATH="+strings.Join([]string{program, w.fakes, os.Getenv("PATH")}, ":"),
+	command.Env = append(os.Environ(), "PATH="+strings.Join([]string{filepath.Dir(mm), w.fakes, os.Getenv("PATH")}, ":"),
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
 		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
 	for name, value := range env {
@@ -123,39 +107,18 @@ func (w *world) try(dir string, env map[string]string, name string, arguments ..
 // serve starts a real server, which ends with the test.
 func (w *world) serve() {
 	w.t.Helper()
-	command := exec.Command(filepath.Join(program, "mm"), "serve", "--data", filepath.Join(w.dir, "data"), "--listen", "127.0.0.1:0")
-	output, err := command.StderrPipe()
+	server, err := program.Start(context.Background(), program.Options{
+		MM: mm, Data: filepath.Join(w.dir, "data"), Log: filepath.Join(w.dir, "server.log"),
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := command.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	lines := bufio.NewScanner(output)
-	for lines.Scan() {
-		if _, rest, found := strings.Cut(lines.Text(), "listens on "); found {
-			w.server = strings.Fields(rest)[0]
-			break
-		}
-	}
-	go func() {
-		for lines.Scan() {
-		}
-		_ = command.Wait() // it was ended
-		close(ended)
-	}()
 	w.t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(time.Minute):
-			_ = command.Process.Kill()
+		if err := server.Stop(syscall.SIGTERM); err != nil {
+			w.t.Error(err)
 		}
 	})
-	if w.server == "" {
-		w.t.Fatal("the server doesn't listen")
-	}
+	w.server = server.URL
 }
 
 // comments are the calls that made or changed comments.
@@ -178,7 +141,7 @@ func (w *world) ServeHTTP(out http.ResponseWriter, request *http.Request) {
 }
 
 func (w *world) versions(model string) string {
-	return w.run(w.dir, map[string]string{"MM_SERVER": w.server}, filepath.Join(program, "mm"), "models", "versions", model)
+	return w.run(w.dir, map[string]string{"MM_SERVER": w.server}, mm, "models", "versions", model)
 }
 
 // expression is one of GitHub's, which may stand in env and nowhere else: in a

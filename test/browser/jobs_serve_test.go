@@ -1,14 +1,12 @@
 package browser_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"modelmanager.dev/client"
+	"modelmanager.dev/test/program"
 )
 
 // analyst is somebody with a browser, in front of a real server.
@@ -34,53 +33,28 @@ type analyst struct {
 }
 
 // serve starts a server, and waits until it has published its models.
-func serve(t *testing.T, program, models string) string {
+func serve(t *testing.T, models string) string {
 	t.Helper()
-	command := exec.Command(program, "serve", "--models", models, "--data", t.TempDir(), "--listen", "127.0.0.1:0")
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	output, writer, err := os.Pipe()
+	server, err := program.Start(context.Background(), program.Options{
+		MM: mm, Data: t.TempDir(), Log: filepath.Join(t.TempDir(), "server.log"), Args: []string{"--models", models},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	command.Stdout, command.Stderr = writer, writer
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	writer.Close()
-	address, published, ended := make(chan string, 1), make(chan struct{}), make(chan struct{})
-	all := sync.OnceFunc(func() { close(published) })
-	var log strings.Builder
-	go func() {
-		defer close(ended)
-		lines := bufio.NewScanner(output)
-		for lines.Scan() {
-			log.WriteString(lines.Text() + "\n")
-			if _, rest, found := strings.Cut(lines.Text(), "listens on "); found {
-				address <- strings.Fields(rest)[0]
-			}
-			if strings.HasPrefix(lines.Text(), "every model in ") {
-				all()
-			}
-		}
-		_, _ = io.Copy(io.Discard, output)
-	}()
 	t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		<-ended
-		_ = command.Wait()
+		if err := server.Stop(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
 		if t.Failed() {
-			t.Logf("the server's log:\n%s", log.String())
+			t.Logf("the server's log:\n%s", server.Log())
 		}
 	})
-	select {
-	case <-published:
-		return <-address
-	case <-ended:
-		t.Fatal("the server ended")
-	case <-time.After(3 * time.Minute):
-		t.Fatal("the server has not published its models within three minutes")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if err := server.Published(ctx); err != nil {
+		t.Fatal(err)
 	}
-	return ""
+	return server.URL
 }
 
 func (a *analyst) browse() {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,37 +17,18 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"modelmanager.dev/client"
+	"modelmanager.dev/test/program"
 )
 
-// program builds mm once for all tests.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "mm-browser-")
-	if err != nil {
-		return "", err
-	}
-	if out, err := exec.Command("go", "build", "-o", dir, "modelmanager.dev/cmd/mm").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building mm: %w\n%s", err, out)
-	}
-	return filepath.Join(dir, "mm"), nil
-})
+// mm is the program that is tested.
+var mm string
 
-// TestMain removes what was built.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, &mm)) }
 
 // newVisitor starts a server with models, copied from their folders into one
 // that the test may change, and a browser.
 func newVisitor(t *testing.T, folders ...string) (visitor *analyst, models string) {
 	t.Helper()
-	mm, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
 	models = t.TempDir()
 	for _, folder := range folders {
 		if err := os.CopyFS(filepath.Join(models, filepath.Base(folder)), os.DirFS(folder)); err != nil {
@@ -56,7 +36,8 @@ func newVisitor(t *testing.T, folders ...string) (visitor *analyst, models strin
 		}
 	}
 	a := &analyst{t: t, shots: os.Getenv("MM_BROWSER_SHOTS")}
-	a.server = serve(t, mm, models)
+	a.server = serve(t, models)
+	var err error
 	if a.api, err = client.New(a.server); err != nil {
 		t.Fatal(err)
 	}

@@ -289,7 +289,7 @@ func start(t *testing.T, name string, fields []modelmanager.Field) predictor {
 	} else {
 		s.Run.Python = "predict.py:predict"
 	}
-	dir := filepath.Join(program.dir, "models", name)
+	dir := filepath.Join(server.dir, "models", name)
 	environments, err := environmentsDir()
 	if err != nil {
 		t.Fatal(err)

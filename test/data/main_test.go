@@ -14,9 +14,7 @@
 package data
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -28,10 +26,12 @@ import (
 	"time"
 
 	"modelmanager.dev/client"
+	"modelmanager.dev/test/program"
 )
 
-// program is the server under test, with the models of testdata.
-var program struct {
+// server is the server under test, with the models of testdata.
+var server struct {
+	mm      string // its program
 	dir     string // temporary
 	api     *client.Client
 	address string
@@ -46,7 +46,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	program.dir = dir
+	server.dir = dir
+	if server.mm, err = program.Build(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	stop, err := serve(dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "starting the server:", err)
@@ -56,12 +60,9 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// serve builds mm, and starts it with the models of models().
+// serve starts the server with the models of models(), and waits until they
+// are published: that builds Python's environment, the first time.
 func serve(dir string) (stop func(), err error) {
-	build := exec.Command("go", "build", "-o", dir, "modelmanager.dev/cmd/mm")
-	if output, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building mm: %w\n%s", err, output)
-	}
 	folder := filepath.Join(dir, "models")
 	if err := writeModels(folder); err != nil {
 		return nil, err
@@ -78,32 +79,27 @@ func serve(dir string) (stop func(), err error) {
 	if err := os.Symlink(environments, filepath.Join(data, "environments")); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "server.log"))
+	started, err := program.Start(context.Background(), program.Options{
+		MM: server.mm, Dir: dir, Data: data, Log: filepath.Join(dir, "server.log"), Args: []string{"--models", folder},
+	})
 	if err != nil {
 		return nil, err
 	}
-	command := exec.Command(filepath.Join(dir, "mm"), "serve", "--models", folder, "--data", data, "--listen", "127.0.0.1:0")
-	command.Dir = dir
-	command.Stdout, command.Stderr = log, log
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
 	stop = func() {
-		log.Close()
-		command.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(time.Minute):
-			command.Process.Kill()
+		if err := started.Stop(syscall.SIGTERM); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 		}
 	}
-	if err := ready(log.Name(), ended); err != nil {
-		text, _ := os.ReadFile(log.Name())
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	if err := started.Published(ctx); err != nil {
 		stop()
-		return nil, fmt.Errorf("%w\n%s", err, text)
+		return nil, err
+	}
+	server.address = started.URL
+	if server.api, err = client.New(started.URL); err != nil {
+		stop()
+		return nil, err
 	}
 	return stop, nil
 }
@@ -115,53 +111,6 @@ func environmentsDir() (string, error) {
 	}
 	dir := filepath.Join(cache, "modelmanager-test", "environments")
 	return dir, os.MkdirAll(dir, 0o700)
-}
-
-// ready waits until the server listens, and all models are published: that
-// builds Python's environment, the first time.
-func ready(log string, ended chan error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if program.api == nil {
-			if address := addressIn(log); address != "" {
-				api, err := client.New(address)
-				if err != nil {
-					return err
-				}
-				program.address, program.api = address, api
-			}
-		} else if list, err := program.api.Models(ctx, client.ModelQuery{}); err == nil && len(list.Models) == len(models()) {
-			return nil
-		}
-		if text, _ := os.ReadFile(log); strings.Contains(string(text), " is not published") {
-			return errors.New("a model is not published")
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return errors.New("the models are not all published within five minutes")
-		case err := <-ended:
-			ended <- err
-			return fmt.Errorf("the server ended: %w", err)
-		}
-	}
-}
-
-func addressIn(log string) string {
-	file, err := os.Open(log)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if _, rest, found := strings.Cut(lines.Text(), "listens on "); found {
-			return strings.Fields(rest)[0]
-		}
-	}
-	return ""
 }
 
 // within returns a context that ends after d, or with the test.
@@ -203,7 +152,7 @@ func need(t *testing.T, language string) {
 // post sends a body to the API, and returns the status and the answer.
 func post(t *testing.T, path, contentType, body string) *http.Response {
 	t.Helper()
-	request, err := http.NewRequestWithContext(within(t, 2*time.Minute), http.MethodPost, program.address+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(within(t, 2*time.Minute), http.MethodPost, server.address+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

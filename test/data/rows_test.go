@@ -577,23 +577,23 @@ func sendJob(t *testing.T, model, name string, file []byte, kept []int) map[int]
 func runJob(t *testing.T, model, name string, file []byte, request modelmanager.JobRequest) (modelmanager.Job, []byte, []modelmanager.RowError) {
 	t.Helper()
 	ctx := within(t, 3*time.Minute)
-	upload, err := program.api.Upload(ctx, name, bytes.NewReader(file))
+	upload, err := server.api.Upload(ctx, name, bytes.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Input.Upload = upload.ID
-	job, err := program.api.SubmitJob(ctx, model, request, "")
+	job, err := server.api.SubmitJob(ctx, model, request, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, err = program.api.WatchJob(ctx, job.ID, func(modelmanager.Job) {})
+	job, err = server.api.WatchJob(ctx, job.ID, func(modelmanager.Job) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if job.State != modelmanager.JobSucceeded {
 		return job, nil, nil
 	}
-	body, err := program.api.JobOutput(ctx, job.ID)
+	body, err := server.api.JobOutput(ctx, job.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -602,7 +602,7 @@ func runJob(t *testing.T, model, name string, file []byte, request modelmanager.
 	if err != nil {
 		t.Fatal(err)
 	}
-	reasons, err := program.api.JobRejected(ctx, job.ID)
+	reasons, err := server.api.JobRejected(ctx, job.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

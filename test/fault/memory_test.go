@@ -64,7 +64,7 @@ func jobMemory(t *testing.T, size int) int64 {
 	if agents == 0 {
 		t.Fatal("no agent was seen")
 	}
-	server := residentPeak(s.command.Process.Pid)
+	server := residentPeak(s.running.PID())
 	t.Logf("%d MiB, %d rows: the server had %d MiB, an agent %d MiB", size>>20, n, server>>20, agents>>20)
 	return server + agents
 }

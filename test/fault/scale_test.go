@@ -119,7 +119,7 @@ func TestCallsLeaveNothing(t *testing.T) {
 	}
 	measure := func() (memory int64, files int) {
 		t.Helper()
-		pids := []int{s.command.Process.Pid}
+		pids := []int{s.running.PID()}
 		for _, p := range s.agents() {
 			pids = append(pids, p.pid)
 		}

@@ -22,29 +22,13 @@ import (
 	"modelmanager.dev/client"
 	"modelmanager.dev/internal/pipeline"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/test/program"
 )
 
-// program is the mm that is tested.
-var program string
+// mm is the program that is tested.
+var mm string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "mm-fault-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir, "modelmanager.dev/cmd/mm")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building mm:", err)
-		return 1
-	}
-	program = filepath.Join(dir, "mm")
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, &mm)) }
 
 // server is a running mm serve with a data folder of its own.
 type server struct {
@@ -54,8 +38,7 @@ type server struct {
 	flags   []string
 	address string // host:port, kept over restarts
 	client  *client.Client
-	command *exec.Cmd
-	ended   chan struct{}
+	running *program.Server
 }
 
 // startServer starts a server. When the test ends it is stopped, and nothing
@@ -78,38 +61,14 @@ func startServer(t *testing.T, flags ...string) *server {
 // start starts the server's program, and waits until it is ready.
 func (s *server) start() {
 	s.t.Helper()
-	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	var err error
+	// Not with the test's context, which ends before what is cleaned up then.
+	s.running, err = program.Start(context.Background(), program.Options{MM: mm, Data: s.data, Log: s.log, Listen: s.address, Args: s.flags})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer log.Close()
-	s.command = exec.Command(program, append([]string{"serve", "--data", s.data, "--listen", s.address}, s.flags...)...)
-	s.command.Stdout, s.command.Stderr = log, log
-	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.command.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	command, ended := s.command, make(chan struct{})
-	s.ended = ended
-	go func() {
-		command.Wait()
-		close(ended)
-	}()
-	await(s.t, 60*time.Second, "the server listens", func() error {
-		select {
-		case <-ended:
-			return fatal{fmt.Errorf("the server ended: %s", s.lastLog())}
-		default:
-		}
-		text, err := os.ReadFile(s.log)
-		_, rest, found := strings.Cut(string(text), "listens on http://")
-		if err != nil || !found {
-			return errors.New("its log doesn't say so")
-		}
-		s.address = strings.Fields(rest)[0]
-		return nil
-	})
-	if s.client, err = client.New("http://" + s.address); err != nil {
+	s.address = s.running.Address()
+	if s.client, err = client.New(s.running.URL); err != nil {
 		s.t.Fatal(err)
 	}
 	await(s.t, 60*time.Second, "the server is ready", func() error {
@@ -121,25 +80,20 @@ func (s *server) start() {
 // stop ends the server: SIGTERM as an operator does, SIGKILL as a crash does.
 func (s *server) stop(signal syscall.Signal) {
 	s.t.Helper()
-	s.command.Process.Signal(signal)
-	select {
-	case <-s.ended:
-	case <-time.After(90 * time.Second):
-		s.command.Process.Kill()
-		s.t.Errorf("the server did not end within 90 seconds of signal %v", signal)
-		<-s.ended
+	if err := s.running.Stop(signal); err != nil {
+		s.t.Error(err)
 	}
 }
 
 func (s *server) lastLog() string {
-	text, _ := os.ReadFile(s.log)
-	return string(text[max(0, len(text)-6000):])
+	text := s.running.Log()
+	return text[max(0, len(text)-6000):]
 }
 
 // mm runs the command line against the server, and returns what it prints.
 func (s *server) mm(args ...string) (output string, exitCode int) {
 	s.t.Helper()
-	command := exec.CommandContext(s.t.Context(), program, args...)
+	command := exec.CommandContext(s.t.Context(), mm, args...)
 	command.Env = append(os.Environ(), "MM_SERVER=http://"+s.address, "XDG_CACHE_HOME="+filepath.Join(s.data, "cache"))
 	text, err := command.CombinedOutput()
 	var exit *exec.ExitError
@@ -227,7 +181,7 @@ func (s *server) processes() []process {
 	var found []process
 	for _, name := range names {
 		pid, err := strconv.Atoi(name.Name())
-		if err != nil || pid == s.command.Process.Pid || pid == os.Getpid() {
+		if err != nil || pid == s.running.PID() || pid == os.Getpid() {
 			continue
 		}
 		dir := filepath.Join("/proc", name.Name())

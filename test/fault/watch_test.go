@@ -32,7 +32,7 @@ func TestTheCommandLineOutlivesTheServer(t *testing.T) {
 		said    bytes.Buffer
 	}
 	run := func(args ...string) *running {
-		r := &running{command: exec.CommandContext(t.Context(), program, args...)}
+		r := &running{command: exec.CommandContext(t.Context(), mm, args...)}
 		r.command.Env = append(os.Environ(), "MM_SERVER=http://"+s.address, "XDG_CACHE_HOME="+filepath.Join(dir, "cache"))
 		r.command.Stderr = &r.said
 		if err := r.command.Start(); err != nil {

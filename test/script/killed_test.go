@@ -1,7 +1,6 @@
 package script
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,7 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"modelmanager.dev/test/program"
 )
 
 // witness stands between mm and its server, counts the calls that change
@@ -69,7 +69,7 @@ type killed struct {
 func (k *killed) command(dir, server string, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(k.t.Context(), arguments[0], arguments[1:]...)
 	if arguments[0] == "mm" {
-		command.Path, command.Err = filepath.Join(program, "mm"), nil
+		command.Path, command.Err = mm, nil
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -94,33 +94,18 @@ func (k *killed) run(dir string, arguments ...string) string {
 // serve starts a real server, which ends with the test.
 func (k *killed) serve() {
 	k.t.Helper()
-	command := k.command(k.t.TempDir(), "", "mm", "serve", "--data", "data", "--listen", "127.0.0.1:0")
-	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.WaitDelay = time.Minute
-	output, err := command.StderrPipe()
+	command := k.command(k.t.TempDir(), "", "mm")
+	server, err := program.Start(k.t.Context(), program.Options{
+		MM: mm, Dir: command.Dir, Data: "data", Log: filepath.Join(command.Dir, "server.log"), Env: command.Env,
+	})
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	if err := command.Start(); err != nil {
-		k.t.Fatal(err)
-	}
-	lines := bufio.NewScanner(output)
-	for lines.Scan() {
-		if _, rest, found := strings.Cut(lines.Text(), "listens on "); found {
-			k.server = strings.Fields(rest)[0]
-			break
-		}
-	}
-	ended := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, output)
-		_ = command.Wait() // it was ended
-		close(ended)
-	}()
-	k.t.Cleanup(func() { <-ended }) // the test's context has ended it
+	k.t.Cleanup(func() { <-server.Ended() }) // the test's context has ended it
+	k.server = server.URL
 	address, err := url.Parse(k.server)
-	if err != nil || k.server == "" {
-		k.t.Fatalf("the server doesn't listen: %v", err)
+	if err != nil {
+		k.t.Fatal(err)
 	}
 	k.witness = &witness{server: httputil.NewSingleHostReverseProxy(address)}
 	k.witness.server.ErrorLog = log.New(io.Discard, "", 0) // mm is killed amid calls

@@ -3,9 +3,8 @@
 package script
 
 import (
-	"bufio"
+	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,31 +21,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"modelmanager.dev/internal/cli"
+	"modelmanager.dev/test/program"
 )
 
 var update = flag.Bool("update", false, "write what commands print into the scripts")
 
-// program is the folder that mm was built into.
-var program string
+// mm is the program.
+var mm string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "mm-script-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir, "modelmanager.dev/cmd/mm")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building mm:", err)
-		return 1
-	}
-	program = dir
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, &mm)) }
 
 func TestScripts(t *testing.T) {
 	flag.Parse()
@@ -61,7 +45,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			env.Setenv("PATH", program+string(os.PathListSeparator)+os.Getenv("PATH"))
+			env.Setenv("PATH", filepath.Dir(mm)+string(os.PathListSeparator)+os.Getenv("PATH"))
 			// Environments and compilers' caches are kept between scripts.
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(cache, "modelmanager-test"))
 			env.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
@@ -88,29 +72,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// server is the mm serve of a script.
-type server struct {
-	command *exec.Cmd
-	ended   chan struct{} // closed when it has ended
-	err     error         // then: how
-}
-
-// signalAndWait ends a server; it is killed if it doesn't end.
-func (s *server) signalAndWait(signal os.Signal) error {
-	if err := s.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-s.ended:
-		return nil
-	case <-time.After(60 * time.Second):
-		s.command.Process.Kill()
-		return errors.New("the server did not end within a minute")
-	}
-}
-
-// servers are the running servers of scripts, by their work folders.
-var servers = map[*testscript.TestScript]*server{}
+// servers are the running servers of scripts, which run side by side.
+var servers sync.Map // of *program.Server, by their *testscript.TestScript
 
 // serve starts mm serve with more flags, waits until it listens, and sets
 // MM_SERVER. Its data is in $WORK/data, its log in $WORK/server.log.
@@ -118,74 +81,40 @@ func serve(ts *testscript.TestScript, negated bool, args []string) {
 	if negated {
 		ts.Fatalf("serve can't be negated")
 	}
-	if servers[ts] != nil {
+	if _, runs := servers.Load(ts); runs {
 		ts.Fatalf("the server runs already")
 	}
-	log, err := os.OpenFile(ts.MkAbs("server.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	s, err := program.Start(context.Background(), program.Options{
+		MM: mm, Dir: ts.MkAbs("."), Data: ts.MkAbs("data"), Log: ts.MkAbs("server.log"), Args: args,
+		Env: []string{"XDG_CACHE_HOME=" + ts.Getenv("XDG_CACHE_HOME")},
+	})
 	ts.Check(err)
-	defer log.Close()
-	command := exec.Command(filepath.Join(program, "mm"),
-		append([]string{"serve", "--data", ts.MkAbs("data"), "--listen", "127.0.0.1:0"}, args...)...)
-	command.Dir = ts.MkAbs(".")
-	command.Env = append(os.Environ(), "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
-	command.Stdout, command.Stderr = log, log
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	ts.Check(command.Start())
-	s := &server{command: command, ended: make(chan struct{})}
-	go func() {
-		s.err = command.Wait()
-		close(s.ended)
-	}()
-	servers[ts] = s
+	servers.Store(ts, s)
 	ts.Defer(func() {
-		if s := servers[ts]; s != nil {
-			delete(servers, ts)
-			if err := s.signalAndWait(syscall.SIGTERM); err != nil {
-				ts.Logf("%v", err)
-			}
+		if _, runs := servers.LoadAndDelete(ts); !runs {
+			return // it was stopped
+		}
+		if err := s.Stop(syscall.SIGTERM); err != nil {
+			ts.Logf("%v", err)
 		}
 	})
-	address := waitForAddress(ts, s)
-	ts.Setenv("MM_SERVER", address)
-}
-
-func waitForAddress(ts *testscript.TestScript, s *server) string {
-	deadline := time.Now().Add(30 * time.Second)
-	for time.Now().Before(deadline) {
-		file, err := os.Open(ts.MkAbs("server.log"))
-		ts.Check(err)
-		lines := bufio.NewScanner(file)
-		for lines.Scan() {
-			if _, rest, found := strings.Cut(lines.Text(), "listens on "); found {
-				file.Close()
-				return strings.Fields(rest)[0]
-			}
-		}
-		file.Close()
-		select {
-		case <-s.ended:
-			ts.Fatalf("the server ended (%v):\n%s", s.err, ts.ReadFile("server.log"))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	ts.Fatalf("the server doesn't listen:\n%s", ts.ReadFile("server.log"))
-	return ""
+	ts.Setenv("MM_SERVER", s.URL)
 }
 
 // stop ends the server as Ctrl-C does, or with -9 as a crash does.
 func stop(ts *testscript.TestScript, negated bool, args []string) {
-	s := servers[ts]
-	if s == nil || negated {
+	running, runs := servers.LoadAndDelete(ts)
+	if !runs || negated {
 		ts.Fatalf("there is no server to stop")
 	}
-	delete(servers, ts)
-	signal := syscall.SIGINT
+	s := running.(*program.Server)
 	if len(args) == 1 && args[0] == "-9" {
-		signal = syscall.SIGKILL
+		ts.Check(s.Stop(syscall.SIGKILL))
+		return
 	}
-	ts.Check(s.signalAndWait(signal))
-	if signal == syscall.SIGINT && s.err != nil && s.command.ProcessState.ExitCode() != 130 {
-		ts.Fatalf("the server ended badly: %v\n%s", s.err, ts.ReadFile("server.log"))
+	ts.Check(s.Stop(syscall.SIGINT))
+	if code := s.ExitCode(); code != 0 && code != 130 {
+		ts.Fatalf("the server ended badly, with %d:\n%s", code, s.Log())
 	}
 }
 
