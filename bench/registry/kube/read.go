@@ -19,7 +19,7 @@ type cost struct{ took, client, server, heap float64 }
 func (b *bench) compare(ctx context.Context) error {
 	costs := map[string][]cost{}
 	for range b.repeat {
-		for _, kind := range []string{ours, naive} {
+		for _, kind := range b.kinds() {
 			c, err := b.replica(ctx, kind)
 			if err != nil {
 				return err
@@ -29,10 +29,11 @@ func (b *bench) compare(ctx context.Context) error {
 	}
 	listed := map[string][]float64{}
 	for range b.repeat {
-		for kind, list := range map[string]func(context.Context) (int, error){
-			ours:  b.listOnce,
-			naive: func(ctx context.Context) (int, error) { return listNaive(ctx, b.cluster.Config()) },
-		} {
+		for _, kind := range b.kinds() {
+			list := b.listOnce
+			if kind == naive {
+				list = func(ctx context.Context) (int, error) { return listNaive(ctx, b.cluster.Config()) }
+			}
 			start := time.Now()
 			n, err := list(ctx)
 			if err != nil || n != b.models {
@@ -63,6 +64,14 @@ func (b *bench) compare(ctx context.Context) error {
 	}
 	b.versus("list every model from the apiserver", median(listed[ours]), median(listed[naive]), seconds, "5×")
 	return nil
+}
+
+// kinds are the representations that are measured, in turns.
+func (b *bench) kinds() []string {
+	if b.alone {
+		return []string{ours}
+	}
+	return []string{ours, naive}
 }
 
 // replica starts a replica, waits until it knows every model, and ends it.

@@ -114,13 +114,16 @@ func (b *bench) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := naiveClient(b.cluster.Config())
-	if err != nil {
-		return err
-	}
-	theirs, theirRate, err := b.weigh(ctx, b.models, func(i int) error { return createNaive(ctx, client, i, b.versions) })
-	if err != nil {
-		return err
+	var theirs, theirRate float64
+	if !b.alone {
+		client, err := naiveClient(b.cluster.Config())
+		if err != nil {
+			return err
+		}
+		theirs, theirRate, err = b.weigh(ctx, b.models, func(i int) error { return createNaive(ctx, client, i, b.versions) })
+		if err != nil {
+			return err
+		}
 	}
 	b.versus("one object written", 1/myRate, 1/theirRate, seconds, "")
 	b.versus("apiserver: heap a model, to list and route it", mine, theirs, report.Bytes, "")
