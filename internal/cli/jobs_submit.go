@@ -186,7 +186,10 @@ func (o *jobsSubmitOptions) finish(ctx context.Context, api *client.Client, job 
 	if err != nil {
 		return err
 	}
-	if job.State != modelmanager.JobCancelled && job.Rows.Predicted+job.Rows.Rejected > 0 {
+	if rows := job.Rows.Predicted + job.Rows.Rejected; rows == 0 && job.State == modelmanager.JobSucceeded && o.output != "" && o.output != "-" {
+		// An older file of this name would be taken for the result.
+		fmt.Fprintf(o.Err, "mm: the input has no rows: %s is not written\n", o.output)
+	} else if job.State != modelmanager.JobCancelled && rows > 0 {
 		if o.output != "" {
 			if err := o.writeJobStream(ctx, job.ID, "output", o.output); err != nil {
 				return err
