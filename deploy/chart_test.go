@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"modelmanager.dev/test/needs"
 )
 
 // TestChartIsTheKustomization renders both, and compares them object by object.
@@ -164,12 +166,7 @@ func tool(t *testing.T, name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
-	why := "there is no " + name + "; make cluster builds one"
-	if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-		t.Fatal(why)
-	}
-	t.Log("SKIPPED: " + why)
-	t.Skip(why)
+	needs.Skip(t, "there is no "+name+"; make cluster builds one")
 	return ""
 }
 

@@ -15,6 +15,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/environment"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/test/needs"
 )
 
 // wheel writes a package of Python with one module into dir.
@@ -244,12 +245,7 @@ func TestWaitersGoAndTheBuildStays(t *testing.T) {
 }
 
 func TestR(t *testing.T) {
-	if _, err := exec.LookPath("Rscript"); err != nil {
-		if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("there is no Rscript")
-	}
+	needs.Program(t, "Rscript")
 	m := &environment.Manager{Dir: t.TempDir()}
 	dir := t.TempDir()
 	need := environment.Need{Spec: &spec.Spec{Name: "tested", Run: spec.Run{R: "predict.R:predict"}}, Dir: dir}

@@ -1,6 +1,7 @@
 package environment_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/test/needs"
 )
 
 // withUV returns a manager whose programs find a real uv: the machine's, or one
@@ -27,10 +29,7 @@ func withUV(t *testing.T) *environment.Manager {
 		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "uv"},
 	} {
 		if output, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-				t.Fatalf("%v: %v\n%s", command, err, output)
-			}
-			t.Skip("there is no uv, and none to be had")
+			needs.Skip(t, fmt.Sprintf("there is no uv, and none to be had: %v: %v\n%s", command, err, output))
 		}
 	}
 	only := t.TempDir() // uv alone: the environment's own python isn't the machine's

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 
 	"modelmanager.dev"
+	"modelmanager.dev/test/needs"
 )
 
 func TestContentsOfABase(t *testing.T) {
@@ -244,10 +245,7 @@ func hostPython(t *testing.T, w *world) string {
 	t.Helper()
 	const program = "/usr/bin/python3.11"
 	if _, err := os.Stat(program); err != nil {
-		if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-			t.Fatalf("there is no %s", program)
-		}
-		t.Skipf("there is no %s", program)
+		needs.Skip(t, "there is no "+program)
 	}
 	libraries, err := exec.Command("ldd", program).Output()
 	if err != nil {

@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"modelmanager.dev/test/needs"
 )
 
 // own is the test binary's own cluster. It is the package's one variable: all
@@ -104,16 +106,7 @@ func programs(t testing.TB) string {
 	t.Helper()
 	bin, err := Programs()
 	if err != nil {
-		absent(t, err.Error())
+		needs.Skip(t, err)
 	}
 	return bin
-}
-
-func absent(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-		t.Fatal(why)
-	}
-	fmt.Fprintf(os.Stderr, "SKIPPED %s: %s\n", t.Name(), why)
-	t.Skip(why)
 }

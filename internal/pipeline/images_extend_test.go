@@ -11,6 +11,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/image"
+	"modelmanager.dev/test/needs"
 )
 
 // lackingOf is what a base without anything lacks.
@@ -100,12 +101,7 @@ func rPackageSource(t *testing.T, repository, at, name, version, more, code stri
 }
 
 func TestInstallingPackagesOfR(t *testing.T) {
-	rscript, err := exec.LookPath("Rscript")
-	if err != nil && os.Getenv("MM_TEST_NO_SKIP") == "1" {
-		t.Fatal(err)
-	} else if err != nil {
-		t.Skip("there is no Rscript")
-	}
+	rscript := needs.Program(t, "Rscript")
 	repository := t.TempDir()
 	rPackageSource(t, repository, "", "upper", "0.2-1", "Imports: lower\n", "four <- function(x) lower::twice(lower::twice(x))\n")
 	rPackageSource(t, repository, "Archive/lower", "lower", "1.0", "", "twice <- function(x) 2 * x\n")

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"modelmanager.dev"
+	"modelmanager.dev/test/needs"
 )
 
 // initCases are models begun without data, and with features of every type.
@@ -96,11 +97,8 @@ func runGenerated(t *testing.T, dir, language string, s *Spec) {
 		commands = [][]string{s.Build.Command, s.Run.Command}
 	}
 	for _, words := range commands {
-		if _, err := exec.LookPath(words[0]); err != nil && words[0] != "./model" {
-			if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
+		if words[0] != "./model" {
+			needs.Program(t, words[0])
 		}
 		command := exec.CommandContext(t.Context(), words[0], words[1:]...)
 		command.Dir = dir

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"modelmanager.dev/test/buildkit/programs"
+	"modelmanager.dev/test/needs"
 )
 
 // Options say how the daemon is set up.
@@ -49,11 +50,7 @@ const startTimeout = time.Minute
 func Start(t testing.TB, o Options) *Daemon {
 	t.Helper()
 	if err := lacks(); err != nil {
-		if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(os.Stderr, "SKIPPING %s: %v\n", t.Name(), err)
-		t.Skip(err)
+		needs.Skip(t, err)
 	}
 	d, err := Run(t.Context(), o)
 	if err != nil {

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +9,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"modelmanager.dev/test/needs"
 )
 
 // Cluster is a cluster to test on.
@@ -34,7 +35,7 @@ func Connect(t testing.TB) *Cluster {
 	if c.kubeconfig == "" || c.Registry == "" {
 		registry, err := os.ReadFile(filepath.Join(state, "registry-address"))
 		if err != nil {
-			absent(t, "there is no cluster: run `make cluster`, or set KUBECONFIG and MM_TEST_REGISTRY")
+			needs.Skip(t, "there is no cluster: run `make cluster`, or set KUBECONFIG and MM_TEST_REGISTRY")
 		}
 		c.kubeconfig, c.Registry = ours, strings.TrimSpace(string(registry))
 	}
@@ -74,13 +75,4 @@ func stateFolder() string {
 		cache = filepath.Join(home, ".cache")
 	}
 	return filepath.Join(cache, "model-manager", "cluster", "state")
-}
-
-func absent(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-		t.Fatal(why)
-	}
-	fmt.Fprintf(os.Stderr, "SKIPPED %s: %s\n", t.Name(), why)
-	t.Skip(why)
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"modelmanager.dev/test/module"
+	"modelmanager.dev/test/needs"
 )
 
 // What the example server knows.
@@ -50,10 +51,7 @@ func Start(t testing.TB, callbacks ...string) *Provider {
 	t.Helper()
 	program, err := install()
 	if err != nil {
-		if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		needs.Skip(t, err)
 	}
 	listener, err := net.Listen("tcp", "localhost:0")
 	if err != nil {

@@ -6,7 +6,6 @@ package stores
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"modelmanager.dev/test/needs"
 	"modelmanager.dev/test/stores/programs"
 )
 
@@ -62,11 +62,7 @@ func (s *Server) Start() {
 	s.t.Helper()
 	command, err := programs.Command(s.name, s.start()...)
 	if err != nil {
-		if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-			s.t.Fatal(err)
-		}
-		fmt.Fprintf(os.Stderr, "SKIPPING %s: %v\n", s.t.Name(), err)
-		s.t.Skip(err)
+		needs.Skip(s.t, err)
 	}
 	command.Stdout, command.Stderr = s.log, s.log
 	command.Dir = s.t.TempDir()

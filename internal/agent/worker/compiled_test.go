@@ -12,6 +12,7 @@ import (
 	"modelmanager.dev/internal/agent/shims"
 	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/test/needs"
 )
 
 // compiled asks the same of a model in a compiled language: y = factor·x; 13
@@ -52,7 +53,7 @@ func runIn(t *testing.T, dir string, command ...string) {
 }
 
 func TestGo(t *testing.T) {
-	needs(t, "go")
+	needs.Program(t, "go")
 	dir := t.TempDir()
 	write(t, dir, "go.mod", "module model\n\ngo 1.21\n")
 	write(t, dir, "worker.go", string(shims.Go()))
@@ -84,7 +85,7 @@ func main() {
 }
 
 func TestJava(t *testing.T) {
-	needs(t, "javac")
+	needs.Program(t, "javac")
 	dir := t.TempDir()
 	write(t, dir, "ModelWorker.java", string(shims.Java()))
 	write(t, dir, "Model.java", `

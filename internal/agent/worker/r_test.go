@@ -1,8 +1,6 @@
 package worker_test
 
 import (
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -10,18 +8,8 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/worker"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/test/needs"
 )
-
-// needs skips a test without an interpreter, or fails where none may be skipped.
-func needs(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("MM_TEST_NO_SKIP") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("there is no ", program)
-	}
-}
 
 func rOptions(t *testing.T, features, predictions []modelmanager.Field, text string) worker.Options {
 	t.Helper()
@@ -31,7 +19,7 @@ func rOptions(t *testing.T, features, predictions []modelmanager.Field, text str
 }
 
 func TestRTypes(t *testing.T) {
-	needs(t, "Rscript")
+	needs.Program(t, "Rscript")
 	text := []modelmanager.Field{{Name: "y", Type: modelmanager.String}}
 	o := rOptions(t, everything, text, `
 predict <- function(rows) {
@@ -61,7 +49,7 @@ predict <- function(rows) {
 }
 
 func TestRAnswers(t *testing.T) {
-	needs(t, "Rscript")
+	needs.Program(t, "Rscript")
 	number := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}}
 	two := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}, {Name: "label", Type: modelmanager.String, Enum: []any{"a", "b"}}}
 	numbers := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}, {Name: "q", Type: modelmanager.Number}}
@@ -126,7 +114,7 @@ func TestRAnswers(t *testing.T) {
 // TestRRefusesWhatItsNumbersCantHold: R has doubles alone, and a prediction of
 // another number than the row's would be silently wrong.
 func TestRRefusesWhatItsNumbersCantHold(t *testing.T) {
-	needs(t, "Rscript")
+	needs.Program(t, "Rscript")
 	features := []modelmanager.Field{{Name: "id", Type: modelmanager.Integer, Format: modelmanager.FormatInt64}}
 	predictions := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}}
 	s := supervise(t, rOptions(t, features, predictions, "predict <- function(rows) data.frame(p = rows$id / 2)[order(-rows$id), , drop = FALSE]"))
@@ -159,7 +147,7 @@ func TestRRefusesWhatItsNumbersCantHold(t *testing.T) {
 }
 
 func TestRModelsThatDontLoad(t *testing.T) {
-	needs(t, "Rscript")
+	needs.Program(t, "Rscript")
 	tests := []struct{ text, want string }{
 		{"library(randomForestOfOld)", "predict.R failed to load: Error in library(randomForestOfOld): there is no package called ‘randomForestOfOld’"},
 		{"predikt <- function(rows) 1", "there is no function predict in it; did you mean predikt?"},
