@@ -59,9 +59,15 @@ func serve(t *testing.T, models string) string {
 
 func (a *analyst) browse() {
 	t := a.t
+	// Not t.TempDir(): a socket's path has 107 characters at the most.
+	temp, err := os.MkdirTemp("", "mm-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(temp) })
 	allocator, stop := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath("/usr/bin/chromium"), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1200, 900),
+		chromedp.UserDataDir(filepath.Join(temp, "profile")), chromedp.Env("TMPDIR="+temp), chromedp.WindowSize(1200, 900),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
 	var cancel context.CancelFunc
