@@ -144,11 +144,11 @@ type retireInput struct {
 }
 
 func (a *API) retireModel(ctx context.Context, in *retireInput) (*struct{}, error) {
-	if in.Commit == "" {
-		_, err := a.Registry.Retire(ctx, in.Model, change(ctx, in.Reason))
-		return nil, a.failed(ctx, err)
+	commit := registry.ByCommit{Commit: in.Commit}
+	if in.Commit != "" {
+		commit.Seen = &in.Seen
 	}
-	_, err := a.Registry.RetireFor(ctx, in.Model, change(ctx, in.Reason), registry.ByCommit{Commit: in.Commit, Seen: &in.Seen})
+	_, err := a.Registry.Retire(ctx, in.Model, change(ctx, in.Reason), commit)
 	return nil, a.failed(ctx, err)
 }
 

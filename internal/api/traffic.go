@@ -49,10 +49,7 @@ func (a *API) registerTraffic(h huma.API) {
 	}, func(ctx context.Context, in *setTrafficInput) (*body[modelmanager.TrafficInfo], error) {
 		next := modelmanager.Traffic{Versions: in.Body.Versions, Shadow: in.Body.Shadow}
 		return a.settled(ctx, func() (modelmanager.Model, error) {
-			if in.Body.Seen != nil {
-				return a.Registry.SetTrafficAfter(ctx, in.Model, *in.Body.Seen, next, change(ctx, in.Body.Reason))
-			}
-			return a.Registry.SetTraffic(ctx, in.Model, next, change(ctx, in.Body.Reason))
+			return a.Registry.SetTraffic(ctx, in.Model, next, change(ctx, in.Body.Reason), in.Body.Seen)
 		})
 	})
 	register(h, huma.Operation{
@@ -74,10 +71,7 @@ func (a *API) registerTraffic(h huma.API) {
 			request = *in.Body
 		}
 		return a.settled(ctx, func() (modelmanager.Model, error) {
-			if request.Seen != nil {
-				return a.Registry.RollbackAfter(ctx, in.Model, *request.Seen, change(ctx, request.Reason))
-			}
-			return a.Registry.Rollback(ctx, in.Model, change(ctx, request.Reason))
+			return a.Registry.Rollback(ctx, in.Model, change(ctx, request.Reason), request.Seen)
 		})
 	})
 }

@@ -36,7 +36,7 @@ func canaries(t *testing.T) (*registry.Registry, func(modelmanager.Traffic, stri
 	}
 	set := func(traffic modelmanager.Traffic, by string) modelmanager.Model {
 		t.Helper()
-		model, err := r.SetTraffic(context.Background(), "m", traffic, modelmanager.Change{By: by})
+		model, err := r.SetTraffic(context.Background(), "m", traffic, modelmanager.Change{By: by}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestBackFromACanaryIsWhereItCameFrom(t *testing.T) {
 		for _, step := range steps {
 			set(step, modelmanager.ByRollout)
 		}
-		model, err := r.Rollback(t.Context(), "m", modelmanager.Change{By: "ana"})
+		model, err := r.Rollback(t.Context(), "m", modelmanager.Change{By: "ana"}, nil)
 		if err != nil || text(model.Traffic()) != "1=100" || model.Traffic().Back != 1 {
 			t.Errorf("%s: back to %+v %v", name, model.Traffic(), err)
 		}
@@ -79,11 +79,11 @@ func TestASettingOfSomebodysIsNotPassedOver(t *testing.T) {
 	r, set := canaries(t)
 	set(split(1, 2, 5), "ana")
 	set(split(1, 3, 5), modelmanager.ByRollout)
-	model, err := r.Rollback(t.Context(), "m", modelmanager.Change{})
+	model, err := r.Rollback(t.Context(), "m", modelmanager.Change{}, nil)
 	if err != nil || text(model.Traffic()) != "1=95 2=5" {
 		t.Errorf("back to %+v %v", model.Traffic(), err)
 	}
-	if model, err = r.Rollback(t.Context(), "m", modelmanager.Change{}); err != nil || text(model.Traffic()) != "1=100" {
+	if model, err = r.Rollback(t.Context(), "m", modelmanager.Change{}, nil); err != nil || text(model.Traffic()) != "1=100" {
 		t.Errorf("once more to %+v %v", model.Traffic(), err)
 	}
 }
@@ -99,15 +99,15 @@ func TestWhoAsksForACanarysStepMakesItStay(t *testing.T) {
 		t.Errorf("%+v", model.History)
 	}
 	for _, err := range []error{
-		errorOf(r.SetTrafficAfter(t.Context(), "m", step.At, split(1, 2, 50), modelmanager.Change{By: modelmanager.ByRollout})),
-		errorOf(r.RollbackAfter(t.Context(), "m", step.At, modelmanager.Change{By: modelmanager.ByRollout})),
-		errorOf(r.RollbackAfter(t.Context(), "m", time.Time{}, modelmanager.Change{})),
+		errorOf(r.SetTraffic(t.Context(), "m", split(1, 2, 50), modelmanager.Change{By: modelmanager.ByRollout}, &step.At)),
+		errorOf(r.Rollback(t.Context(), "m", modelmanager.Change{By: modelmanager.ByRollout}, &step.At)),
+		errorOf(r.Rollback(t.Context(), "m", modelmanager.Change{}, &time.Time{})),
 	} {
 		if modelmanager.CodeOf(err) != modelmanager.CodeConflict {
 			t.Errorf("what ana set was changed: %v", err)
 		}
 	}
-	if _, err := r.RollbackAfter(t.Context(), "m", model.Traffic().At, modelmanager.Change{}); err != nil {
+	if _, err := r.Rollback(t.Context(), "m", modelmanager.Change{}, new(model.Traffic().At)); err != nil {
 		t.Error(err)
 	}
 }

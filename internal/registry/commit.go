@@ -10,7 +10,7 @@ import (
 
 // ByCommit says on whose behalf a repository's pipeline changes a model.
 type ByCommit struct {
-	Commit string
+	Commit string // empty: on nobody's
 	// Seen is when the setting in force was made that the pipeline saw: by then
 	// it had compared commits. Another one by now is a CodeConflict; the zero time
 	// is that of a model without any; nil: it doesn't matter.
@@ -29,7 +29,7 @@ func (r *Registry) SetTrafficFor(ctx context.Context, name string, traffic model
 		if model.Retired != nil {
 			return false, retiredError(*model)
 		}
-		if err := commit.unchanged(*model); err != nil {
+		if err := unchanged(*model, commit.Seen); err != nil {
 			return false, err
 		}
 		if sameTraffic(model.Traffic(), traffic) {
@@ -44,8 +44,10 @@ func (r *Registry) SetTrafficFor(ctx context.Context, name string, traffic model
 	})
 }
 
-// RetireFor is Retire for a repository's pipeline.
-func (r *Registry) RetireFor(ctx context.Context, name string, change modelmanager.Change, commit ByCommit) (modelmanager.Model, error) {
+// Retire ends a model: it answers no more, its versions and its history stay.
+// Retiring a retired model changes nothing, but that a commit, if there is one,
+// is noted.
+func (r *Registry) Retire(ctx context.Context, name string, change modelmanager.Change, commit ByCommit) (modelmanager.Model, error) {
 	if _, _, err := r.get(ctx, name); err != nil {
 		return modelmanager.Model{}, err
 	}
@@ -53,7 +55,7 @@ func (r *Registry) RetireFor(ctx context.Context, name string, change modelmanag
 		if model.Retired != nil {
 			return noteCommit(model, commit.Commit), nil
 		}
-		if err := commit.unchanged(*model); err != nil {
+		if err := unchanged(*model, commit.Seen); err != nil {
 			return false, err
 		}
 		r.setTraffic(model, modelmanager.Traffic{}, change)
@@ -74,12 +76,4 @@ func noteCommit(model *modelmanager.Model, commit string) bool {
 	model.History[0].Commit = commit
 	model.History[0].At = model.History[0].At.Add(time.Microsecond)
 	return true
-}
-
-func (c ByCommit) unchanged(model modelmanager.Model) error {
-	if c.Seen == nil || model.Traffic().At.Equal(*c.Seen) {
-		return nil
-	}
-	return modelmanager.Errorf(modelmanager.CodeConflict,
-		"changing %s: %s changed its traffic meanwhile; look at it again", model.Name, somebody(model.Traffic().By))
 }

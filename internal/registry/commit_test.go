@@ -33,10 +33,10 @@ func TestSettingsKeepTheirCommit(t *testing.T) {
 	if _, err = r.SetTrafficFor(t.Context(), "a", modelmanager.All(2), by("ci"), registry.ByCommit{Commit: "c2", Seen: &none}); modelmanager.CodeOf(err) != modelmanager.CodeConflict {
 		t.Fatalf("with another setting in force than the one seen: %v", err)
 	}
-	if _, err = r.RetireFor(t.Context(), "a", by("ci"), registry.ByCommit{Commit: "c2", Seen: &none}); modelmanager.CodeOf(err) != modelmanager.CodeConflict {
+	if _, err = r.Retire(t.Context(), "a", by("ci"), registry.ByCommit{Commit: "c2", Seen: &none}); modelmanager.CodeOf(err) != modelmanager.CodeConflict {
 		t.Fatalf("with another setting in force than the one seen: %v", err)
 	}
-	model, err = r.RetireFor(t.Context(), "a", by("ci"), registry.ByCommit{Commit: "c4", Seen: &seen})
+	model, err = r.Retire(t.Context(), "a", by("ci"), registry.ByCommit{Commit: "c4", Seen: &seen})
 	if err != nil || model.Retired == nil || model.History[0].Commit != "c4" {
 		t.Fatalf("%+v %v", model, err)
 	}

@@ -217,7 +217,7 @@ func TestPagesHold(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if _, err := r.Retire(t.Context(), name, by("ana")); err != nil {
+			if _, err := r.Retire(t.Context(), name, by("ana"), registry.ByCommit{}); err != nil {
 				t.Error(err)
 				return
 			}
@@ -269,7 +269,7 @@ func TestSubscribe(t *testing.T) {
 		if last(name).Latest != version.Number {
 			t.Fatalf("%s was told with latest %d after version %d", name, last(name).Latest, version.Number)
 		}
-		if _, err := r.Promote(t.Context(), name, version.Number, by("ana")); err != nil {
+		if _, err := r.SetTraffic(t.Context(), name, modelmanager.All(version.Number), by("ana"), nil); err != nil {
 			t.Fatal(err)
 		}
 		if last(name).Traffic().Largest() != version.Number {

@@ -98,7 +98,7 @@ func (m *machine) traffic(t *rapid.T) {
 	if percent == 100 && rapid.Bool().Draw(t, "alone") {
 		traffic = modelmanager.All(first)
 	}
-	_, err := m.registry.SetTraffic(context.Background(), name, traffic, modelmanager.Change{})
+	_, err := m.registry.SetTraffic(context.Background(), name, traffic, modelmanager.Change{}, nil)
 	want := modelmanager.Code("")
 	switch {
 	case first == second && len(traffic.Versions) == 2:
@@ -119,7 +119,7 @@ func (m *machine) traffic(t *rapid.T) {
 
 func (m *machine) rollback(t *rapid.T) {
 	name, o := m.pick(t)
-	_, err := m.registry.Rollback(context.Background(), name, modelmanager.Change{})
+	_, err := m.registry.Rollback(context.Background(), name, modelmanager.Change{}, nil)
 	if o == nil || o.retired {
 		want := modelmanager.CodeNotFound
 		if o != nil {
@@ -149,7 +149,7 @@ func (m *machine) retire(t *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
 		return
 	}
-	_, err := m.registry.Retire(context.Background(), name, modelmanager.Change{})
+	_, err := m.registry.Retire(context.Background(), name, modelmanager.Change{}, registry.ByCommit{})
 	if o == nil {
 		if modelmanager.CodeOf(err) != modelmanager.CodeNotFound {
 			t.Fatalf("retiring an unknown model: %v", err)

@@ -27,7 +27,7 @@ func published(t *testing.T, store registry.Store, versions int) *registry.Regis
 		}
 	}
 	for _, version := range []int{2, 3} {
-		if _, err := r.Promote(t.Context(), "a", version, modelmanager.Change{By: "ana"}); err != nil {
+		if _, err := r.SetTraffic(t.Context(), "a", modelmanager.All(version), modelmanager.Change{By: "ana"}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestPrune(t *testing.T) {
 	if _, _, err := r.Publish(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
-	if model, err := r.Promote(t.Context(), "a", 5, modelmanager.Change{}); err != nil || model.Dropped.String() != "4,6" {
+	if model, err := r.SetTraffic(t.Context(), "a", modelmanager.All(5), modelmanager.Change{}, nil); err != nil || model.Dropped.String() != "4,6" {
 		t.Fatalf("a number that was given again: %v, the record says %s", err, model.Dropped)
 	}
 }
@@ -104,7 +104,7 @@ func TestPrune(t *testing.T) {
 func TestPruneTakesNoTrafficAway(t *testing.T) {
 	r := published(t, memory.New(), registry.KeptVersions+6)
 	promote := func(version int) error {
-		_, err := r.Promote(t.Context(), "a", version, modelmanager.Change{By: "ben"})
+		_, err := r.SetTraffic(t.Context(), "a", modelmanager.All(version), modelmanager.Change{By: "ben"}, nil)
 		return err
 	}
 	dropped, err := r.Prune(t.Context(), "a", func(context.Context) (map[int]bool, error) {

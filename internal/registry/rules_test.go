@@ -176,28 +176,28 @@ func TestTrafficRefusals(t *testing.T) {
 		"its own shadow": {modelmanager.Traffic{Versions: []modelmanager.Share{share(1, 100)}, Shadow: 1}, modelmanager.CodeBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := r.SetTraffic(t.Context(), "a", test.traffic, by("ana"))
+			_, err := r.SetTraffic(t.Context(), "a", test.traffic, by("ana"), nil)
 			wantCode(t, err, test.code)
 		})
 	}
-	_, err := r.Promote(t.Context(), "unknown", 1, by("ana"))
+	_, err := r.SetTraffic(t.Context(), "unknown", modelmanager.All(1), by("ana"), nil)
 	wantCode(t, err, modelmanager.CodeNotFound)
-	_, err = r.Rollback(t.Context(), "a", by("ana"))
+	_, err = r.Rollback(t.Context(), "a", by("ana"), nil)
 	wantCode(t, err, modelmanager.CodeConflict)
 }
 
-func TestSetTrafficAfter(t *testing.T) {
+func TestSetTrafficThatWasSeen(t *testing.T) {
 	r := running(t, memory.New())
 	publish(t, r, "a", "one")
 	publish(t, r, "a", "two")
-	seen, err := r.Promote(t.Context(), "a", 1, by("ana"))
+	seen, err := r.SetTraffic(t.Context(), "a", modelmanager.All(1), by("ana"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.SetTrafficAfter(t.Context(), "a", seen.Traffic().At, modelmanager.All(2), by("loop")); err != nil {
+	if _, err := r.SetTraffic(t.Context(), "a", modelmanager.All(2), by("loop"), new(seen.Traffic().At)); err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.SetTrafficAfter(t.Context(), "a", seen.Traffic().At, modelmanager.All(1), by("loop"))
+	_, err = r.SetTraffic(t.Context(), "a", modelmanager.All(1), by("loop"), new(seen.Traffic().At))
 	wantCode(t, err, modelmanager.CodeConflict)
 }
 
@@ -209,7 +209,7 @@ func TestRollbackGoesFurtherBack(t *testing.T) {
 	}
 	rollback := func(want int) {
 		t.Helper()
-		if _, err := r.Rollback(t.Context(), "a", by("ben")); err != nil {
+		if _, err := r.Rollback(t.Context(), "a", by("ben"), nil); err != nil {
 			t.Fatal(err)
 		}
 		if live() != want {
@@ -218,7 +218,7 @@ func TestRollbackGoesFurtherBack(t *testing.T) {
 	}
 	promote := func(version int) {
 		t.Helper()
-		if _, err := r.Promote(t.Context(), "a", version, by("ana")); err != nil {
+		if _, err := r.SetTraffic(t.Context(), "a", modelmanager.All(version), by("ana"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -232,10 +232,10 @@ func TestRollbackGoesFurtherBack(t *testing.T) {
 	promote(4)  // chosen after 2, which 3 no longer follows
 	rollback(2) // not 3: that was rolled back from
 	rollback(1)
-	_, err := r.Rollback(t.Context(), "a", by("ben"))
+	_, err := r.Rollback(t.Context(), "a", by("ben"), nil)
 	wantCode(t, err, modelmanager.CodeConflict)
 	promote(5)
-	if _, err := r.Retire(t.Context(), "a", by("ana")); err != nil {
+	if _, err := r.Retire(t.Context(), "a", by("ana"), registry.ByCommit{}); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, r, "a", "revived")
@@ -246,11 +246,11 @@ func TestRollbackGoesFurtherBack(t *testing.T) {
 func TestRetireAndRevive(t *testing.T) {
 	r := running(t, memory.New())
 	publish(t, r, "a", "one")
-	if _, err := r.Promote(t.Context(), "a", 1, by("ana")); err != nil {
+	if _, err := r.SetTraffic(t.Context(), "a", modelmanager.All(1), by("ana"), nil); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := r.Retire(t.Context(), "a", by("ana")); err != nil {
+		if _, err := r.Retire(t.Context(), "a", by("ana"), registry.ByCommit{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -260,8 +260,10 @@ func TestRetireAndRevive(t *testing.T) {
 		t.Fatalf("the retired model is %+v", model)
 	}
 	for _, change := range []func() (modelmanager.Model, error){
-		func() (modelmanager.Model, error) { return r.Promote(t.Context(), "a", 1, by("ben")) },
-		func() (modelmanager.Model, error) { return r.Rollback(t.Context(), "a", by("ben")) },
+		func() (modelmanager.Model, error) {
+			return r.SetTraffic(t.Context(), "a", modelmanager.All(1), by("ben"), nil)
+		},
+		func() (modelmanager.Model, error) { return r.Rollback(t.Context(), "a", by("ben"), nil) },
 	} {
 		_, err := change()
 		wantCode(t, err, modelmanager.CodeRetired)
@@ -295,14 +297,14 @@ func TestModelFollowsLargestShare(t *testing.T) {
 	if summary() != "Content two" {
 		t.Fatalf("before traffic: %q", summary())
 	}
-	if _, err := r.Promote(t.Context(), "a", 1, by("ana")); err != nil {
+	if _, err := r.SetTraffic(t.Context(), "a", modelmanager.All(1), by("ana"), nil); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, r, "a", "three")
 	if summary() != "Content one" {
 		t.Fatalf("with traffic on version 1: %q", summary())
 	}
-	_, err := r.SetTraffic(t.Context(), "a", modelmanager.Traffic{Versions: []modelmanager.Share{{Version: 1, Percent: 50}, {Version: 3, Percent: 50}}}, by("ana"))
+	_, err := r.SetTraffic(t.Context(), "a", modelmanager.Traffic{Versions: []modelmanager.Share{{Version: 1, Percent: 50}, {Version: 3, Percent: 50}}}, by("ana"), nil)
 	if err != nil || summary() != "Content three" {
 		t.Fatalf("of equal shares: %q (%v)", summary(), err)
 	}
@@ -340,7 +342,7 @@ func TestTimesOnlyGrow(t *testing.T) {
 	publish(t, r, "a", "one")
 	publish(t, r, "a", "two")
 	for i := range 30 {
-		if _, err := r.Promote(t.Context(), "a", 1+i%2, by("ana")); err != nil {
+		if _, err := r.SetTraffic(t.Context(), "a", modelmanager.All(1+i%2), by("ana"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,25 +16,12 @@ const (
 )
 
 // SetTraffic sets which versions of a model answer, and returns the model. A
-// setting that is in force already changes nothing. Errors: CodeBadRequest for
-// an impossible setting, CodeNotFound for an unknown model or version,
-// CodeRetired.
-func (r *Registry) SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic, change modelmanager.Change) (modelmanager.Model, error) {
-	return r.moveTraffic(ctx, model, traffic, change, nil)
-}
-
-// SetTrafficAfter is SetTraffic for who acts on what they saw: it fails with
-// CodeConflict if the setting in force isn't the one made at the given time.
-func (r *Registry) SetTrafficAfter(ctx context.Context, model string, seen time.Time, traffic modelmanager.Traffic, change modelmanager.Change) (modelmanager.Model, error) {
-	return r.moveTraffic(ctx, model, traffic, change, &seen)
-}
-
-// Promote sends everything to one version, and ends a shadow.
-func (r *Registry) Promote(ctx context.Context, model string, version int, change modelmanager.Change) (modelmanager.Model, error) {
-	return r.moveTraffic(ctx, model, modelmanager.All(version), change, nil)
-}
-
-func (r *Registry) moveTraffic(ctx context.Context, name string, traffic modelmanager.Traffic, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error) {
+// setting that is in force already changes nothing. Who acts on what they saw
+// says when that setting was made (its At, zero if there was none); nil: it
+// doesn't matter. Errors: CodeBadRequest for an impossible setting, CodeNotFound
+// for an unknown model or version, CodeRetired, CodeConflict for another setting
+// in force than the one seen.
+func (r *Registry) SetTraffic(ctx context.Context, name string, traffic modelmanager.Traffic, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error) {
 	largest, err := r.mayTake(ctx, name, traffic)
 	if err != nil {
 		return modelmanager.Model{}, err
@@ -70,7 +57,7 @@ func unchanged(model modelmanager.Model, seen *time.Time) error {
 		return nil
 	}
 	return modelmanager.Errorf(modelmanager.CodeConflict,
-		"setting the traffic of %s: %s changed it meanwhile; look at it again", model.Name, somebody(model.Traffic().By))
+		"changing the traffic of %s: %s changed it meanwhile; look at it again", model.Name, somebody(model.Traffic().By))
 }
 
 func somebody(by string) string {
@@ -83,18 +70,9 @@ func somebody(by string) string {
 // Rollback goes back to the setting before the one in force; again, one
 // further back. Settings that answered nothing, and the steps of canaries, are
 // passed over: back from a canary is where it came from. CodeConflict if there
-// is nothing before.
-func (r *Registry) Rollback(ctx context.Context, name string, change modelmanager.Change) (modelmanager.Model, error) {
-	return r.rollback(ctx, name, change, nil)
-}
-
-// RollbackAfter is Rollback for who acts on what they saw: it fails with
-// CodeConflict if the setting in force isn't the one made at the given time.
-func (r *Registry) RollbackAfter(ctx context.Context, name string, seen time.Time, change modelmanager.Change) (modelmanager.Model, error) {
-	return r.rollback(ctx, name, change, &seen)
-}
-
-func (r *Registry) rollback(ctx context.Context, name string, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error) {
+// is nothing before, or another setting is in force than the one seen, as of
+// SetTraffic.
+func (r *Registry) Rollback(ctx context.Context, name string, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error) {
 	if _, _, err := r.get(ctx, name); err != nil {
 		return modelmanager.Model{}, err
 	}
@@ -124,22 +102,6 @@ func (r *Registry) rollback(ctx context.Context, name string, change modelmanage
 			model.History[0].Commit = left.Commit // an older one's must not undo it
 		}
 		return true, describe(model, largest)
-	})
-}
-
-// Retire ends a model: it answers no more, its versions and its history stay.
-// Retiring a retired model changes nothing.
-func (r *Registry) Retire(ctx context.Context, name string, change modelmanager.Change) (modelmanager.Model, error) {
-	if _, _, err := r.get(ctx, name); err != nil {
-		return modelmanager.Model{}, err
-	}
-	return r.change(ctx, name, func(model *modelmanager.Model) (bool, error) {
-		if model.Retired != nil {
-			return false, nil
-		}
-		r.setTraffic(model, modelmanager.Traffic{}, change)
-		model.Retired = &modelmanager.Change{By: change.By, At: model.History[0].At, Reason: change.Reason}
-		return true, nil
 	})
 }
 

@@ -18,10 +18,10 @@ type Registry interface {
 	// Subscribe calls event for every model there is, and then for each change;
 	// of a model's history only the setting in force need be there.
 	Subscribe(event func(modelmanager.Model)) (cancel func())
-	// SetTrafficAfter sets traffic, and RollbackAfter goes back to what was
+	// SetTraffic sets traffic, and Rollback goes back to what was
 	// before the canary; CodeConflict if the setting in force isn't the one seen.
-	SetTrafficAfter(ctx context.Context, model string, seen time.Time, traffic modelmanager.Traffic, change modelmanager.Change) (modelmanager.Model, error)
-	RollbackAfter(ctx context.Context, model string, seen time.Time, change modelmanager.Change) (modelmanager.Model, error)
+	SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error)
+	Rollback(ctx context.Context, model string, change modelmanager.Change, seen *time.Time) (modelmanager.Model, error)
 }
 
 // Platform is what a Loop needs of the platform.
@@ -184,9 +184,9 @@ func (l *Loop) look(ctx context.Context, model string, c canary) {
 	var err error
 	switch decision.Action {
 	case Next:
-		_, err = l.config.Registry.SetTrafficAfter(ctx, model, c.setting.At, decision.Traffic, change)
+		_, err = l.config.Registry.SetTraffic(ctx, model, decision.Traffic, change, &c.setting.At)
 	case Back:
-		_, err = l.config.Registry.RollbackAfter(ctx, model, c.setting.At, change)
+		_, err = l.config.Registry.Rollback(ctx, model, change, &c.setting.At)
 	default:
 		return
 	}

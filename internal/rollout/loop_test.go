@@ -79,7 +79,7 @@ func (w *world) newLoop() *Loop {
 
 func (w *world) set(traffic modelmanager.Traffic, by string) modelmanager.Traffic {
 	w.t.Helper()
-	m, err := w.registry.SetTraffic(context.Background(), "m", traffic, modelmanager.Change{By: by})
+	m, err := w.registry.SetTraffic(context.Background(), "m", traffic, modelmanager.Change{By: by}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func (w *world) begin(version int) {
 	if !ok {
 		w.t.Fatal("nothing to begin")
 	}
-	if _, err := w.registry.SetTraffic(context.Background(), "m", step, modelmanager.Change{By: modelmanager.ByRollout, Reason: reason}); err != nil {
+	if _, err := w.registry.SetTraffic(context.Background(), "m", step, modelmanager.Change{By: modelmanager.ByRollout, Reason: reason}, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -294,13 +294,13 @@ func TestAVersionThatFailsOnceIsGivenTime(t *testing.T) {
 func TestSomebodyElseDecides(t *testing.T) {
 	for name, decide := range map[string]func(w *world) string{
 		"promotes": func(w *world) string {
-			if _, err := w.registry.Promote(context.Background(), "m", 2, modelmanager.Change{By: "ana"}); err != nil {
+			if _, err := w.registry.SetTraffic(context.Background(), "m", modelmanager.All(2), modelmanager.Change{By: "ana"}, nil); err != nil {
 				w.t.Error(err)
 			}
 			return "2=100"
 		},
 		"rolls back": func(w *world) string {
-			if _, err := w.registry.Rollback(context.Background(), "m", modelmanager.Change{By: "ana"}); err != nil {
+			if _, err := w.registry.Rollback(context.Background(), "m", modelmanager.Change{By: "ana"}, nil); err != nil {
 				w.t.Error(err)
 			}
 			return "1=100"

@@ -457,7 +457,7 @@ func TestATemplatesChangeGoesInStages(t *testing.T) {
 	fifth := plus(6)
 	server.fails = "m1"
 	publish(fourth, fifth, "m1=4× m2=4 m3=4 m4=h m5=h")
-	if _, err := w.registry.Rollback(t.Context(), "m1", modelmanager.Change{By: "ada", Reason: "it is wrong"}); err != nil {
+	if _, err := w.registry.Rollback(t.Context(), "m1", modelmanager.Change{By: "ada", Reason: "it is wrong"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	server.fails = ""

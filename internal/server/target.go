@@ -92,7 +92,7 @@ func (t target) RollOut(ctx context.Context, model string, version int, request 
 // RetireFor implements pipeline.Destination.
 func (t target) RetireFor(ctx context.Context, model, reason, commit string, seen time.Time) error {
 	change := modelmanager.Change{At: time.Now().UTC(), Reason: reason}
-	_, err := t.registry.RetireFor(ctx, model, change, registry.ByCommit{Commit: commit, Seen: &seen})
+	_, err := t.registry.Retire(ctx, model, change, registry.ByCommit{Commit: commit, Seen: &seen})
 	return err
 }
 

@@ -50,7 +50,7 @@ func publishEndlessly(dir string) error {
 			return err
 		}
 		fmt.Printf("published %s %d %s\n", name, version.Number, version.Digest)
-		if _, err := r.Promote(ctx, name, version.Number, modelmanager.Change{By: "publisher"}); err != nil {
+		if _, err := r.SetTraffic(ctx, name, modelmanager.All(version.Number), modelmanager.Change{By: "publisher"}, nil); err != nil {
 			return err
 		}
 		fmt.Printf("promoted %s %d -\n", name, version.Number)

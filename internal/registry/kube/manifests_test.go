@@ -34,7 +34,7 @@ func TestAppliedModel(t *testing.T) {
 	}
 	version := c.publish(t, "churn", "one")
 	await(t, told, func(model modelmanager.Model) bool { return model.Latest == 1 })
-	if _, err := c.registry.Promote(t.Context(), "churn", version.Number, modelmanager.Change{By: "ana"}); err != nil {
+	if _, err := c.registry.SetTraffic(t.Context(), "churn", modelmanager.All(version.Number), modelmanager.Change{By: "ana"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	model := c.model(t, "churn")
@@ -60,7 +60,7 @@ func TestTrafficManagedElsewhere(t *testing.T) {
 			c := newCluster(t)
 			c.publish(t, "a", "one")
 			c.publish(t, "a", "two")
-			if _, err := c.registry.Promote(t.Context(), "a", 1, modelmanager.Change{By: "ana"}); err != nil {
+			if _, err := c.registry.SetTraffic(t.Context(), "a", modelmanager.All(1), modelmanager.Change{By: "ana"}, nil); err != nil {
 				t.Fatal(err)
 			}
 			if tool == "argocd" {
@@ -81,7 +81,7 @@ func TestTrafficManagedElsewhere(t *testing.T) {
 			if largest := c.model(t, "a").Traffic().Largest(); largest != 2 {
 				t.Fatalf("version %d answers", largest)
 			}
-			_, err := c.registry.Promote(t.Context(), "a", 1, modelmanager.Change{By: "ana"})
+			_, err := c.registry.SetTraffic(t.Context(), "a", modelmanager.All(1), modelmanager.Change{By: "ana"}, nil)
 			wantCode(t, err, modelmanager.CodeManagedElsewhere)
 			if !strings.Contains(err.Error(), tool) {
 				t.Errorf("the error names nobody: %v", err)
@@ -101,7 +101,7 @@ func TestEditedByHand(t *testing.T) {
 	c := newCluster(t)
 	c.publish(t, "a", "one")
 	c.publish(t, "a", "two")
-	if _, err := c.registry.Promote(t.Context(), "a", 2, modelmanager.Change{By: "ana"}); err != nil {
+	if _, err := c.registry.SetTraffic(t.Context(), "a", modelmanager.All(2), modelmanager.Change{By: "ana"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, told := c.follow(t)
@@ -116,7 +116,7 @@ func TestEditedByHand(t *testing.T) {
 	if len(model.History) != 2 || !model.History[0].At.After(model.History[1].At) {
 		t.Fatalf("the history is %+v", model.History)
 	}
-	rolledBack, err := c.registry.Rollback(t.Context(), "a", modelmanager.Change{By: "ben"})
+	rolledBack, err := c.registry.Rollback(t.Context(), "a", modelmanager.Change{By: "ben"}, nil)
 	if err != nil || rolledBack.Traffic().Largest() != 2 || len(rolledBack.History) != 3 {
 		t.Fatalf("%+v %v", rolledBack.History, err)
 	}
@@ -134,7 +134,7 @@ func TestHostileObjects(t *testing.T) {
 	c := newCluster(t)
 	for _, name := range []string{"before", "broken", "nowhere", "sound", "unknown"} {
 		c.publish(t, name, "one")
-		if _, err := c.registry.Promote(t.Context(), name, 1, modelmanager.Change{By: "ana"}); err != nil {
+		if _, err := c.registry.SetTraffic(t.Context(), name, modelmanager.All(1), modelmanager.Change{By: "ana"}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,7 +174,7 @@ func TestHostileObjects(t *testing.T) {
 	// Each can be put right through Model Manager.
 	for _, name := range []string{"before", "broken", "nowhere", "sound", "unknown"} {
 		c.publish(t, name, "two")
-		if model, err := c.registry.Promote(t.Context(), name, 2, modelmanager.Change{By: "ana"}); err != nil || model.Traffic().Largest() != 2 {
+		if model, err := c.registry.SetTraffic(t.Context(), name, modelmanager.All(2), modelmanager.Change{By: "ana"}, nil); err != nil || model.Traffic().Largest() != 2 {
 			t.Errorf("%s: %+v %v", name, model, err)
 		}
 	}

@@ -209,7 +209,7 @@ func TestDeletedObject(t *testing.T) {
 	c := newCluster(t)
 	for _, name := range []string{"a", "b", "c"} {
 		c.publish(t, name, "one")
-		if _, err := c.registry.Promote(t.Context(), name, 1, modelmanager.Change{By: "ana"}); err != nil {
+		if _, err := c.registry.SetTraffic(t.Context(), name, modelmanager.All(1), modelmanager.Change{By: "ana"}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -313,7 +313,7 @@ func TestNumbersWithGaps(t *testing.T) {
 func TestServerSideApply(t *testing.T) {
 	c := newCluster(t)
 	c.publish(t, "a", "one")
-	if _, err := c.registry.Promote(t.Context(), "a", 1, modelmanager.Change{}); err != nil {
+	if _, err := c.registry.SetTraffic(t.Context(), "a", modelmanager.All(1), modelmanager.Change{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	object, err := c.models.Get(t.Context(), "a", metav1.GetOptions{})

@@ -256,7 +256,7 @@ func testPrune(t *testing.T, open Open) {
 		must[modelmanager.Version](t)(publish(ctx, r, "a", fmt.Sprint(n)))
 		must[modelmanager.Version](t)(publish(ctx, r, "a-1", fmt.Sprint(n)))
 	}
-	must[modelmanager.Model](t)(r.Promote(ctx, "a", 3, modelmanager.Change{}))
+	must[modelmanager.Model](t)(r.SetTraffic(ctx, "a", modelmanager.All(3), modelmanager.Change{}, nil))
 	dropped := must[[]int](t)(r.Prune(ctx, "a", func(context.Context) (map[int]bool, error) { return nil, nil }))
 	same(t, "dropped", dropped, []int{2, 4, 5})
 	if err := store.DeleteVersion(ctx, "a", 2); err != nil {
