@@ -17,9 +17,9 @@ import (
 // Names tells which other folders of a repository have a model of a name.
 type Names func(folder, name string) []string
 
-// NamesIn reads the names of all models that a git repository tracks, once:
+// namesIn reads the names of all models that a git repository tracks, once:
 // enough of each model.yaml to tell its name.
-func NamesIn(ctx context.Context, root string) (Names, error) {
+func namesIn(ctx context.Context, root string) (Names, error) {
 	output, err := exec.CommandContext(ctx, "git", "-C", root, "ls-files", "-z", "--cached", "--", ":(glob)**/model.yaml").Output()
 	if err != nil {
 		return nil, fmt.Errorf("looking for models in %s: %w", root, err)

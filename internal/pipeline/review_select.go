@@ -32,7 +32,7 @@ func SelectFolders(ctx context.Context, folders []string) (Selection, error) {
 	}
 	if r, err := repository.Open(ctx, folders[0]); err == nil && r.Root != "" {
 		selection.Root, selection.Remote = r.Root, r.Remote(ctx)
-		selection.Names, selection.NamesProblem = NamesIn(ctx, r.Root)
+		selection.Names, selection.NamesProblem = namesIn(ctx, r.Root)
 	}
 	return selection, ctx.Err()
 }

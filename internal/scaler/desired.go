@@ -61,7 +61,7 @@ func Desired(now time.Time, o Observation) int {
 	if keep := replicasFor(o.Stable, o.Scale, fullness); keep > want {
 		want = max(want, min(o.Current, keep))
 	}
-	if Soars(o) {
+	if soars(o) {
 		want = max(want, replicasFor(o.Panic, o.Scale, 1))
 	}
 	if o.Unknown || !o.Panicked.IsZero() && now.Sub(o.Panicked) < StableWindow {
@@ -80,8 +80,8 @@ func Desired(now time.Time, o Observation) int {
 	return min(max(want, floor), ceiling)
 }
 
-// Soars tells whether load is far above what the replicas aim at.
-func Soars(o Observation) bool {
+// soars tells whether load is far above what the replicas aim at.
+func soars(o Observation) bool {
 	return o.Panic >= panicFactor*float64(max(o.Current, 1)*concurrency(o.Scale))
 }
 

@@ -170,7 +170,7 @@ func (s *Scaler) decide(now time.Time, ref platform.Ref, v *version, sum *seen) 
 		Stable: v.window.average(now, StableWindow), Panic: v.window.average(now, PanicWindow),
 		LastUse: v.lastUse, Unknown: sum.unknown,
 	}
-	if Soars(o) {
+	if soars(o) {
 		v.panicked = now
 	}
 	o.Panicked = v.panicked

@@ -51,7 +51,7 @@ func MakePlan(ctx context.Context, src dataset.Source, options PlanOptions) (*Pl
 	}
 	plan := &Plan{Input: input, Size: src.Size(), Shards: []Shard{}}
 	rowsPerShard := options.Spec.Batch.RowsPerShard
-	if OneShard(options.Spec) {
+	if oneShard(options.Spec) {
 		rowsPerShard = 0
 	}
 	slices, err := dataset.Plan(ctx, src, input, rowsPerShard)
@@ -97,8 +97,8 @@ func split(ctx context.Context, src dataset.Source, input modelmanager.JobInput,
 	return shards, nil
 }
 
-// OneShard tells whether a model has to see all rows at once.
-func OneShard(s *spec.Spec) bool {
+// oneShard tells whether a model has to see all rows at once.
+func oneShard(s *spec.Spec) bool {
 	return s.Rows == spec.Dependent || s.Run.Job != nil
 }
 

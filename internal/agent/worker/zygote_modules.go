@@ -46,11 +46,11 @@ func ReadModules(runDir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf(notesUnreadable, err)
 	}
-	return ParseModules(data)
+	return parseModules(data)
 }
 
-// ParseModules reads {"modules": […]}, and leaves out what is no module's name.
-func ParseModules(data []byte) ([]string, error) {
+// parseModules reads {"modules": […]}, and leaves out what is no module's name.
+func parseModules(data []byte) ([]string, error) {
 	var notes struct {
 		Modules []string `json:"modules"`
 	}
