@@ -129,6 +129,9 @@ func (v *Validator) run(ctx context.Context, t trial) (err error) {
 		err = t.answered(ctx, run, outcomes)
 	}
 	t.weigh(predictor)
+	if err == nil {
+		err = run.amongVariations(ctx, outcomes[0])
+	}
 	return err
 }
 
@@ -202,16 +205,19 @@ func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *R
 		}
 		report.Examples = append(report.Examples, result)
 	}
-	if r.spec.Rows == spec.Dependent || r.spec.Run.Job != nil {
+	if r.together() {
 		return together, nil
 	}
 	if oneKind(r.spec.Examples) {
-		if err := r.amongOthers(ctx, together[0]); err != nil {
+		if err := r.amongOthers(ctx, together[0], nil); err != nil {
 			return together, err
 		}
 	}
 	return together, r.independent(ctx, rows, together)
 }
+
+// together tells whether rows' predictions may depend on those beside them.
+func (r *examplesRun) together() bool { return r.spec.Rows == spec.Dependent || r.spec.Run.Job != nil }
 
 // independent checks that each row's predictions don't change with the rows
 // beside it.

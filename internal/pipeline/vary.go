@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -29,34 +30,52 @@ func oneKind(examples []spec.Example) bool {
 	return true
 }
 
-// amongOthers checks that the first example's predictions don't change with
-// rows beside it that are like it: with its variations, or where the model fails
-// on those, which nobody has promised, with itself.
-func (r *examplesRun) amongOthers(ctx context.Context, first outcome) error {
-	example := r.spec.Examples[0].Features
-	for _, others := range [][]row{vary(r.features, example), nil} {
-		rows := []row{example, example}
-		for i, other := range others {
-			if i%2 == 0 {
-				rows = append([]row{other}, rows...)
-			} else {
-				rows = append(rows, other)
-			}
-		}
-		at := (len(others) + 1) / 2 // the example's place, and the next
-		outcomes, err := r.askFor(ctx, rows)
-		if err != nil && len(others) > 0 && worker.AtFault(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for _, got := range outcomes[at : at+2] {
-			if !sameOutcome(got, first) {
-				return r.dependent(0, "beside rows like it", got, "alone", first)
-			}
-		}
+// variedWithin is how long a model may take over rows that nobody has promised
+// that it answers.
+const variedWithin = 10 * time.Second
+
+// amongVariations checks that the first example's predictions don't change with
+// variations of it beside it, where no other example tells. A model may fail on
+// those. It is the last that the worker is asked, which may still be busy with it
+// afterwards.
+func (r *examplesRun) amongVariations(ctx context.Context, first outcome) error {
+	if r.together() || !oneKind(r.spec.Examples) {
 		return nil
+	}
+	others := vary(r.features, r.spec.Examples[0].Features)
+	if len(others) == 0 {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, variedWithin)
+	defer cancel()
+	err := r.amongOthers(limited, first, others)
+	if err != nil && ctx.Err() == nil && (limited.Err() != nil || worker.AtFault(err)) && modelmanager.CodeOf(err) != modelmanager.CodeRowDependent {
+		return nil
+	}
+	return err
+}
+
+// amongOthers checks that the first example's predictions don't change with
+// itself and others beside it.
+func (r *examplesRun) amongOthers(ctx context.Context, first outcome, others []row) error {
+	example := r.spec.Examples[0].Features
+	rows := []row{example, example}
+	for i, other := range others {
+		if i%2 == 0 {
+			rows = append([]row{other}, rows...)
+		} else {
+			rows = append(rows, other)
+		}
+	}
+	outcomes, err := r.askFor(ctx, rows)
+	if err != nil {
+		return err
+	}
+	at := (len(others) + 1) / 2 // the example's place, and the next
+	for _, got := range outcomes[at : at+2] {
+		if !sameOutcome(got, first) {
+			return r.dependent(0, "beside rows like it", got, "alone", first)
+		}
 	}
 	return nil
 }
