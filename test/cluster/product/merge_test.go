@@ -98,7 +98,8 @@ func (w *workspace) publish(t *testing.T, since string) {
 // merges is a model's life by merges alone: the first one makes it, a pull
 // request that breaks callers is told so, a canary that fails goes back by
 // itself, a good version replaces it, a rollback takes that back; and what is
-// lost is rebuilt, as it was, from an export and the images.
+// lost is rebuilt, as it was, from an export and the images. Models of every
+// language come and go by merges.
 func (i *installation) merges(t *testing.T) {
 	w := &workspace{i: i, dir: t.TempDir()}
 	if err := os.MkdirAll(filepath.Join(w.dir, "models", merged), 0o755); err != nil {
@@ -129,6 +130,34 @@ func (i *installation) merges(t *testing.T) {
 	i.run(t, "models", "rollback", merged)
 	i.gives(t, 200, 600, 1)
 	i.rebuilt(t, w)
+	i.inLanguages(t, w)
+}
+
+// inLanguages merges a model of each language, and then takes them away.
+func (i *installation) inLanguages(t *testing.T, w *workspace) {
+	t.Helper()
+	named := func(language string) string { return "merged-" + language }
+	for language, model := range examples {
+		folder := filepath.Join(w.dir, "models", named(language))
+		if err := os.CopyFS(folder, os.DirFS(copyOf(t, model))); err != nil {
+			t.Fatal(err)
+		}
+		edit(t, filepath.Join(folder, "model.yaml"), "name: "+model, "name: "+named(language))
+	}
+	w.git(t, "add", "-A")
+	w.git(t, "commit", "-qm", "a model of each language")
+	w.publish(t, "HEAD~1")
+	for language := range examples {
+		i.answersItsExamples(t, named(language))
+		w.git(t, "rm", "-rq", filepath.Join("models", named(language)))
+	}
+	w.git(t, "commit", "-qm", "and gone")
+	w.publish(t, "HEAD~1")
+	for language := range examples {
+		if info, err := i.api.Model(t.Context(), named(language)); err != nil || info.Retired == nil {
+			t.Errorf("%s is not retired with its folder: %v, %v", named(language), info.Retired, err)
+		}
+	}
 }
 
 // gives waits until a version answers, which it does rightly.
