@@ -94,7 +94,7 @@ func whyHealth(health modelmanager.Health) string {
 	case modelmanager.Healthy:
 		return strings.TrimSpace("It is running, and answers at once. " + reason)
 	case modelmanager.Idle:
-		return "Nobody has asked it lately, so it sleeps. The first question wakes it, which can take a few seconds."
+		return "It is asleep, and runs no process. The first question wakes it, which can take a few seconds."
 	case modelmanager.Starting:
 		return strings.TrimSpace("It is starting. " + reason)
 	case modelmanager.Degraded:
