@@ -1,6 +1,8 @@
 // Command web measures the pages over a registry of 150,000 models: how long
 // the server takes for each, and how many bytes its first view is, compressed,
-// with all that the browser loads beside it.
+// with all that the browser loads beside it. Each request goes in turns with one
+// to a process that computes as long and does nothing else, so that a tail of
+// the machine's can be told from ours.
 package main
 
 import (
@@ -38,29 +40,39 @@ func main() {
 	}
 }
 
-// pages are what is measured. Each is asked with another word or model every
-// time, where it can be.
-var pages = []struct {
+// page is what is measured, by its path. Each is asked with another word or
+// model every time, where it can be.
+type page struct {
 	what string
 	path func(i int) string
-}{
-	{"catalogue", func(int) string { return "/" }},
-	{"catalogue, a customer's", func(i int) string { return "/?q=" + customer(i*977) }},
-	{"catalogue, part of a word", func(i int) string { return "/?q=admissi" }},
-	{"catalogue, a rare pair", func(i int) string { return fmt.Sprintf("/?q=cohort+%d+%s", i, customer(i)) }},
-	{"catalogue, nothing", func(i int) string { return fmt.Sprintf("/?q=xylophone%d", i) }},
-	{"catalogue, an owner", func(i int) string { return fmt.Sprintf("/?owner=team-%d%%40example.org", i%40) }},
-	{"catalogue, a label and a word", func(i int) string { return "/?label=customer%3D" + customer(i) + "&q=risk" }},
-	{"model", func(i int) string { return "/models/" + name(i*1499) }},
-	{"try it", func(i int) string { return "/models/" + name(i*1499) + "/try?example=1" }},
-	{"versions", func(i int) string { return "/models/" + name(i*1499) + "/versions" }},
-	{"traffic", func(i int) string { return "/models/" + name(i*1499) + "/traffic" }},
+}
+
+// pages are those over so many models.
+func pages(models int) []page {
+	one := func(i int) string { return "/models/" + name(i*1499%models) }
+	return []page{
+		{"catalogue", func(int) string { return "/" }},
+		{"catalogue, a customer's", func(i int) string { return "/?q=" + customer(i*977) }},
+		{"catalogue, part of a word", func(i int) string { return "/?q=admissi" }},
+		{"catalogue, a rare pair", func(i int) string { return fmt.Sprintf("/?q=cohort+%d+%s", i, customer(i)) }},
+		{"catalogue, nothing", func(i int) string { return fmt.Sprintf("/?q=xylophone%d", i) }},
+		{"catalogue, an owner", func(i int) string { return fmt.Sprintf("/?owner=team-%d%%40example.org", i%40) }},
+		{"catalogue, a label and a word", func(i int) string { return "/?label=customer%3D" + customer(i) + "&q=risk" }},
+		{"model", one},
+		{"try it", func(i int) string { return one(i) + "/try?example=1" }},
+		{"versions", func(i int) string { return one(i) + "/versions" }},
+		{"traffic", func(i int) string { return one(i) + "/traffic" }},
+	}
 }
 
 func run(ctx context.Context) error {
 	models := flag.Int("models", 150_000, "how many models")
-	repeat := flag.Int("repeat", 60, "how often each page is asked; the median counts")
+	repeat := flag.Int("repeat", 200, "how often each page is asked; the median counts")
+	alone := flag.Bool("constant", false, "compute what is asked, and nothing else (for itself)")
 	flag.Parse()
+	if *alone {
+		return serveConstant(os.Stdout)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	address, ended, err := serve(ctx, *models)
 	if err != nil {
@@ -71,9 +83,13 @@ func run(ctx context.Context) error {
 		cancel()
 		<-ended
 	}()
+	peer, err := startConstant(ctx)
+	if err != nil {
+		return err
+	}
 	var rows []report.Row
-	for _, page := range pages {
-		row, err := measure(ctx, "http://"+address, page.path, *repeat)
+	for _, page := range pages(*models) {
+		row, err := measure(ctx, func(i int) string { return "http://" + address + page.path(i) }, peer, *repeat)
 		if err != nil {
 			return fmt.Errorf("%s: %w", page.what, err)
 		}
@@ -88,21 +104,49 @@ func run(ctx context.Context) error {
 	return report.Markdown(os.Stdout, rows...)
 }
 
-// measure asks a page again and again.
-func measure(ctx context.Context, server string, path func(int) string, repeat int) (report.Row, error) {
+// measure asks a page again and again, in turns with its peer.
+func measure(ctx context.Context, address func(int) string, peer *constant, repeat int) (report.Row, error) {
+	first, err := times(ctx, address, 10)
+	if err != nil {
+		return report.Row{}, err
+	}
+	as := peer.as(median(first))
+	var ours, theirs []time.Duration
+	for i := range repeat {
+		took, err := times(ctx, func(int) string { return address(i) }, 1)
+		if err != nil {
+			return report.Row{}, err
+		}
+		ours = append(ours, took...)
+		if took, err = times(ctx, as, 1); err != nil {
+			return report.Row{}, err
+		}
+		theirs = append(theirs, took...)
+	}
+	return report.Row{Ours: spread(ours), Peer: "as much computing", Theirs: spread(theirs), Reach: "100 ms"}, nil
+}
+
+// times asks so often, one after the other.
+func times(ctx context.Context, address func(int) string, repeat int) ([]time.Duration, error) {
 	var took []time.Duration
 	for i := range repeat {
 		began := time.Now()
-		if _, err := get(ctx, server+path(i)); err != nil {
-			return report.Row{}, err
+		if _, err := get(ctx, address(i)); err != nil {
+			return nil, err
 		}
 		took = append(took, time.Since(began))
 	}
-	slices.Sort(took)
-	return report.Row{
-		Ours:  fmt.Sprintf("%s (99 of 100: %s)", report.Duration(took[len(took)/2]), report.Duration(took[len(took)*99/100])),
-		Reach: "100 ms",
-	}, nil
+	return took, nil
+}
+
+func median(took []time.Duration) time.Duration {
+	took = slices.Sorted(slices.Values(took))
+	return took[len(took)/2]
+}
+
+func spread(took []time.Duration) string {
+	took = slices.Sorted(slices.Values(took))
+	return fmt.Sprintf("%s (99 of 100: %s)", report.Duration(median(took)), report.Duration(took[len(took)*99/100]))
 }
 
 // asset is what a page makes the browser load.

@@ -4,11 +4,5 @@ package registry
 func (r *Registry) Count() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	n := 0
-	for i := range r.index.entries {
-		if r.index.entries[i].retired == nil {
-			n++
-		}
-	}
-	return n
+	return r.index.active
 }

@@ -24,6 +24,7 @@ type index struct {
 	words   words
 	shared  map[string]string // other strings that many models share
 	trial   int               // models that a query looks at one by one before it turns to the lists
+	active  int               // models that aren't retired
 
 	talliesMu sync.Mutex // of who only reads the index
 	tallies   map[tallyKey]Tally
@@ -155,6 +156,12 @@ func (x *index) put(model modelmanager.Model) (slot uint32, changed bool) {
 		e.summary = old.summary
 	}
 	x.refile(slot, old, e, found)
+	if found && old.retired == nil {
+		x.active--
+	}
+	if e.retired == nil {
+		x.active++
+	}
 	x.entries[slot] = e
 	clear(x.tallies)
 	return slot, true

@@ -167,6 +167,15 @@ func (m *machine) retire(t *rapid.T) {
 }
 
 func (m *machine) check(t *rapid.T) {
+	active := 0
+	for _, o := range m.models {
+		if !o.retired {
+			active++
+		}
+	}
+	if count := m.registry.Count(); count != active {
+		t.Fatalf("%d models are counted, and %d aren't retired", count, active)
+	}
 	for _, name := range machineNames {
 		o := m.models[name]
 		model, err := m.registry.Get(context.Background(), name)
