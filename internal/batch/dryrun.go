@@ -153,6 +153,7 @@ func (d *dryRun) look(ctx context.Context, asked modelmanager.JobInput) error {
 			input.Columns[feature] = header
 		}
 	}
+	input = d.cellsOf(ctx, input, asked, features)
 	d.check.Input = input
 	output := d.output
 	output.Format = cmp.Or(output.Format, input.Format)
@@ -160,6 +161,21 @@ func (d *dryRun) look(ctx context.Context, asked modelmanager.JobInput) error {
 		d.problem(modelmanager.ColumnProblem{Code: modelmanager.CodeOf(err), Message: err.Error()})
 	}
 	return d.read(ctx, input)
+}
+
+// cellsOf finds out how numbers and dates are written, now that it is known which
+// columns have them: those whose names were only like the features' told nothing
+// before. If they don't tell either, the file is read as it was.
+func (d *dryRun) cellsOf(ctx context.Context, input, asked modelmanager.JobInput, features *dataset.Schema) modelmanager.JobInput {
+	if maps.Equal(input.Columns, asked.Columns) {
+		return input
+	}
+	again := input
+	again.Decimal, again.Dates = asked.Decimal, asked.Dates
+	if found, err := dataset.Sniff(ctx, d.src, again, features); err == nil {
+		return found
+	}
+	return input
 }
 
 // headers reads the names of the file's columns, and its first rows, whatever

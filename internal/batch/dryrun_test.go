@@ -79,6 +79,39 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+// TestCellsOfColumnsThatAreOnlyAlike: how numbers and dates are written is found
+// out from the columns that are proposed, too.
+func TestCellsOfColumnsThatAreOnlyAlike(t *testing.T) {
+	w := newWorld(t, func(s *spec.Spec) {
+		s.Features = []modelmanager.Field{
+			{Name: "weight", Type: modelmanager.Number}, {Name: "born", Type: modelmanager.String, Format: modelmanager.FormatDate},
+		}
+	})
+	request := w.request(w.file("a.csv", []byte("Id;Weight;Born\n1;1188,412;31.12.1974\n2;1200,5;01.02.1973\n")))
+	for _, decimal := range []string{"", ","} {
+		request.Input.Decimal = decimal
+		check, err := w.service.DryRun(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if check.Input.Decimal != "," || check.Input.Dates != "DD.MM.YYYY" || check.Rejected != 0 {
+			t.Errorf("with decimal %q: %+v", decimal, check)
+		}
+	}
+	request.Input.Decimal = "." // whoever says so is believed
+	check, err := w.service.DryRun(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if check.Input.Decimal != "." || check.Rejected != 2 {
+		t.Errorf("%+v", check)
+	}
+	request = w.request(w.file("b.csv", []byte("Id;Weight;Born\n1;1188,412;1974-12-31\n2;1200.5;1973-02-01\n")))
+	if check, err = w.service.DryRun(t.Context(), request); err != nil || check.Input.Decimal != "." || check.Rejected != 1 {
+		t.Errorf("written in both ways: %+v %v", check, err)
+	}
+}
+
 // TestAWholeFileIsChecked: every row, and not only those that a dry run looks
 // at; how far it is is told on the way.
 func TestAWholeFileIsChecked(t *testing.T) {
