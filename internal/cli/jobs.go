@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 func newJobs(g *global) *cobra.Command {
@@ -67,7 +68,7 @@ func printJob(w io.Writer, job modelmanager.Job) {
 		[2]string{"retry of", job.RetryOf},
 		[2]string{"created", ago(job.Created)},
 		[2]string{"took", tookText(job)},
-		[2]string{"cpu", cpuText(job.CPUSeconds)},
+		[2]string{"cpu", wording.Cost(job.CPUSeconds)},
 	)
 	for _, feature := range sortedKeys(job.Rows.Filled) {
 		fmt.Fprintf(w, "%s took its default in %d rows\n", feature, job.Rows.Filled[feature])
@@ -117,15 +118,4 @@ func tookText(job modelmanager.Job) string {
 		return ""
 	}
 	return job.Finished.Sub(*job.Started).Round(10 * time.Millisecond).String()
-}
-
-// cpuText is what a job cost: "0.4 s", "1.25 CPU-hours".
-func cpuText(seconds float64) string {
-	switch {
-	case seconds == 0:
-		return ""
-	case seconds < 360:
-		return fmt.Sprintf("%.1f CPU-seconds", seconds)
-	}
-	return fmt.Sprintf("%.2f CPU-hours", seconds/3600)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/wording"
 )
 
 // liveView is the part of a job's page that changes while it runs.
@@ -56,7 +57,7 @@ func liveOf(job modelmanager.Job, now time.Time) liveView {
 			live.Left = "about " + spanText(time.Duration(float64(took)*(1-done)/done))
 		}
 	}
-	live.Cost = costText(job.CPUSeconds)
+	live.Cost = wording.Cost(job.CPUSeconds)
 	live.Said = live.Word
 	if !live.Final && live.Percent >= 0 {
 		live.Said = fmt.Sprintf("%s, %d percent", live.Word, live.Percent/10*10)
@@ -123,20 +124,6 @@ func spanText(d time.Duration) string {
 		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 	}
 	return plural(int64(math.Round(d.Hours()/24)), "day")
-}
-
-// costText is what a job has cost, in processor time.
-func costText(seconds float64) string {
-	switch hours := seconds / 3600; {
-	case seconds <= 0:
-		return ""
-	case seconds < 60:
-		return number(math.Round(seconds*10)/10) + " CPU-seconds"
-	case hours < 0.1:
-		return fmt.Sprintf("%.3f CPU-hours", hours)
-	default:
-		return number(math.Round(hours*100)/100) + " CPU-hours"
-	}
 }
 
 // liveKeepAlive is how often a quiet stream says that it is there.

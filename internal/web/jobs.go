@@ -7,6 +7,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
+	"modelmanager.dev/internal/wording"
 )
 
 func (w *Web) mountJobs() { w.get("GET /jobs", (*visit).jobs) }
@@ -79,7 +80,7 @@ func (v *visit) jobs() error {
 }
 
 func lineOfJob(job modelmanager.Job, now time.Time) jobLine {
-	line := jobLine{Job: job, Name: jobFile(job), Percent: -1, Cost: costText(job.CPUSeconds)}
+	line := jobLine{Job: job, Name: jobFile(job), Percent: -1, Cost: wording.Cost(job.CPUSeconds)}
 	line.Word, line.Class = stateWord(job)
 	if line.Class == "warned" {
 		line.Word = "Done"

@@ -1,6 +1,7 @@
 // Package wording is what messages need to speak of names and texts of others:
 // how near two names are, and a text that is no longer than its place. Both
-// count characters, in any script.
+// count characters, in any script. It also has what the command line and the
+// page say in the same words.
 package wording
 
 import "unicode/utf8"
