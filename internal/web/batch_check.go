@@ -190,7 +190,7 @@ func (p *checkPage) describe(request modelmanager.JobRequest, check modelmanager
 		format.On = format.Value == request.Output.Format
 		p.Formats = append(p.Formats, format)
 	}
-	p.Doubtful = !read || check.Rows > 0 && check.Rejected == check.Rows
+	p.Doubtful = !read || check.Rejected == check.Rows
 	if !read {
 		return
 	}
@@ -236,7 +236,7 @@ func verdictOf(check modelmanager.JobCheck) verdict {
 			continue
 		}
 		if one.Code != modelmanager.CodeMissingColumn {
-			return verdict{Class: "bad", Text: "This can't run yet.", More: one.Message + "."}
+			return verdict{Class: "bad", Text: "This can't run yet.", More: sentence(one.Message)}
 		}
 		missing++
 	}
@@ -254,7 +254,7 @@ func verdictOf(check modelmanager.JobCheck) verdict {
 		return verdict{Class: "bad", Text: fmt.Sprintf("This can't run yet: %s no column.", has(missing, "feature")),
 			More: "Choose which column of the file it is, below, then check again."}
 	case check.Rows == 0:
-		return verdict{Class: "warn", Text: "The file has no rows below its header.", Ready: true}
+		return verdict{Class: "bad", Text: "The file has no rows below its header.", More: "There is nothing to predict. Choose another file, or correct below how this one is read."}
 	case check.Rejected == 0:
 		return verdict{Class: "good", Text: "Of " + looked + ", every one fits.", More: rest, Ready: true}
 	case check.Rejected == check.Rows:

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"strings"
+
 	"modelmanager.dev"
 )
 
@@ -11,6 +13,34 @@ type dialectField struct {
 	Asked             bool   // by the visitor; else it was found out
 	Choices           []choice
 	Number            bool
+}
+
+// dialectLabels are what the fields are called, by their names in the API.
+var dialectLabels = map[string]string{
+	"format":     "Kind of file",
+	"delimiter":  "Columns are separated by",
+	"decimal":    "Decimals are written",
+	"encoding":   "Letters are encoded as",
+	"sheet":      "Sheet",
+	"header_row": "Names are in row",
+	"dates":      "Dates are written",
+	"timezone":   "Times are those of",
+	"null":       "Also means empty",
+}
+
+// asLabelled is a message of the API's with its options called as they are on
+// the page of the check.
+func asLabelled(message string) string {
+	if !strings.Contains(message, "put.") {
+		return message
+	}
+	names := []string{
+		"input.columns", "“Which column is what”", "output.prefix", "“Put before the names of predictions”", "output.format", "“Format”",
+	}
+	for name, label := range dialectLabels {
+		names = append(names, "input."+name, "“"+label+"”")
+	}
+	return strings.NewReplacer(names...).Replace(message)
 }
 
 // isoDates is the layout of dates that a file has unless something else is said.
@@ -34,16 +64,16 @@ func dialectOf(asked modelmanager.JobInput, check modelmanager.JobCheck, times b
 		}
 		fields = append(fields, f)
 	}
-	add(dialectField{Name: "format", Label: "Kind of file", Choices: []choice{
+	add(dialectField{Name: "format", Label: dialectLabels["format"], Choices: []choice{
 		{Value: "csv", Name: "CSV or other text"}, {Value: "xlsx", Name: "Excel (.xlsx)"}, {Value: "parquet", Name: "Parquet"}, {Value: "jsonl", Name: "JSON Lines"},
 	}})
 	switch in.Format {
 	case "csv", "":
-		add(dialectField{Name: "delimiter", Label: "Columns are separated by", Choices: []choice{
+		add(dialectField{Name: "delimiter", Label: dialectLabels["delimiter"], Choices: []choice{
 			{Value: ",", Name: "comma  ,"}, {Value: ";", Name: "semicolon  ;"}, {Value: "tab", Name: "tab"}, {Value: "|", Name: "bar  |"},
 		}})
-		add(dialectField{Name: "decimal", Label: "Decimals are written", Choices: []choice{{Value: ".", Name: "1.5"}, {Value: ",", Name: "1,5"}}})
-		add(dialectField{Name: "encoding", Label: "Letters are encoded as", Hint: "Change this if ä, é or ß look wrong below.", Choices: []choice{
+		add(dialectField{Name: "decimal", Label: dialectLabels["decimal"], Choices: []choice{{Value: ".", Name: "1.5"}, {Value: ",", Name: "1,5"}}})
+		add(dialectField{Name: "encoding", Label: dialectLabels["encoding"], Hint: "Change this if ä, é or ß look wrong below.", Choices: []choice{
 			{Value: "utf-8", Name: "UTF-8"}, {Value: "windows-1252", Name: "Windows (Western Europe)"}, {Value: "windows-1250", Name: "Windows (Central Europe)"},
 			{Value: "iso-8859-1", Name: "ISO 8859-1"}, {Value: "iso-8859-15", Name: "ISO 8859-15"}, {Value: "utf-16le", Name: "UTF-16 (little endian)"}, {Value: "utf-16be", Name: "UTF-16 (big endian)"},
 		}})
@@ -53,22 +83,22 @@ func dialectOf(asked modelmanager.JobInput, check modelmanager.JobCheck, times b
 			for i, name := range check.Sheets {
 				sheets[i] = choice{Value: name, Name: name}
 			}
-			add(dialectField{Name: "sheet", Label: "Sheet", Choices: sheets})
+			add(dialectField{Name: "sheet", Label: dialectLabels["sheet"], Choices: sheets})
 		}
 	}
 	if in.Format == "csv" || in.Format == "xlsx" || in.Format == "" {
-		add(dialectField{Name: "header_row", Label: "Names are in row", Hint: "1 is the first row.", Number: true})
+		add(dialectField{Name: "header_row", Label: dialectLabels["header_row"], Hint: "1 is the first row.", Number: true})
 	}
 	if in.Format != "parquet" {
-		add(dialectField{Name: "dates", Label: "Dates are written", Choices: []choice{
+		add(dialectField{Name: "dates", Label: dialectLabels["dates"], Choices: []choice{
 			{Value: isoDates, Name: "2026-03-31"}, {Value: "DD/MM/YYYY", Name: "31/03/2026"}, {Value: "MM/DD/YYYY", Name: "03/31/2026"}, {Value: "DD.MM.YYYY", Name: "31.03.2026"},
 			{Value: "YYYY/MM/DD", Name: "2026/03/31"}, {Value: "DD-MM-YYYY", Name: "31-03-2026"}, {Value: "YYYYMMDD", Name: "20260331"},
 		}})
 		if times || asked.Timezone != "" {
-			add(dialectField{Name: "timezone", Label: "Times are those of", Hint: "Such as Europe/London; for times that don’t say theirs."})
+			add(dialectField{Name: "timezone", Label: dialectLabels["timezone"], Hint: "Such as Europe/London; for times that don’t say theirs."})
 		}
 		if in.Format != "jsonl" {
-			add(dialectField{Name: "null", Label: "Also means empty", Hint: "Such as NA, n/a. Several are separated by commas."})
+			add(dialectField{Name: "null", Label: dialectLabels["null"], Hint: "Such as NA, n/a. Several are separated by commas."})
 		}
 	}
 	return fields

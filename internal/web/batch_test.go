@@ -181,7 +181,7 @@ func TestWhatIsRefusedIsSaidWhereItIs(t *testing.T) {
 		t.Error("a file's text is taken for the page's")
 	}
 	_, page = w.upload("a.csv", []byte("x,side,y\n1,left,2\n"))
-	has(t, page, "This can't run yet", "output.prefix")
+	has(t, page, "This can't run yet", "set “Put before the names of predictions”")
 	form := checkForm(t, page)
 	form.Set("prefix", "new_")
 	_, page = w.submit("/models/doubler/batch/check", form)
@@ -191,6 +191,24 @@ func TestWhatIsRefusedIsSaidWhereItIs(t *testing.T) {
 	if status, _ := w.submit("/models/doubler/batch/run", form); status != http.StatusForbidden {
 		t.Errorf("without a token: %d", status)
 	}
+}
+
+// TestWhatIsWrongIsSaidInThePagesWords: a message names a field of the page, not
+// an option of the API, and is a sentence.
+func TestWhatIsWrongIsSaidInThePagesWords(t *testing.T) {
+	w := newJobsWorld(t)
+	_, page := w.upload("a.csv", []byte("x,side\n\"1,5\",left\nNA,left\n"))
+	has(t, page, "None of all 2 rows fits", "if , is the decimal mark, set “Decimals are written” to", "list it in “Also means empty”")
+	if strings.Contains(mainOf(page), "input.") {
+		t.Errorf("it speaks as the API does: %s", mainOf(page))
+	}
+	w.submit("/models/doubler/batch/run", checkForm(t, page))
+	w.finished()
+	has(t, w.page(w.at.Path), "No row could be predicted.", "set “Decimals are written” to")
+	_, page = w.upload("a.csv", []byte("x,x,side\n1,2,left\n"))
+	has(t, page, "This file can't be read as it is.", "The header doesn't fit the model", "rename one of them.")
+	_, page = w.upload("a.csv", []byte("x,side\n"))
+	has(t, page, "The file has no rows below its header.", "There is nothing to predict.", "disabled aria-describedby")
 }
 
 // TestEveryRowIsChecked: what only the first rows are counted for says so, and

@@ -83,7 +83,7 @@ func jobSentence(job modelmanager.Job) string {
 		if job.State == modelmanager.JobCancelled || strings.HasPrefix(job.Reason, "is ") || strings.HasPrefix(job.Reason, "took ") {
 			return "The job " + strings.TrimSuffix(job.Reason, ".") + "."
 		}
-		return sentence(job.Reason)
+		return sentence(asLabelled(job.Reason))
 	}
 	switch {
 	case job.State == modelmanager.JobQueued:

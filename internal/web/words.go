@@ -35,6 +35,7 @@ func (w *Web) functions() template.FuncMap {
 		"orList":   func(words []string) string { return listed(words, "or") },
 		"crumbs":   crumbs,
 		"sentence": sentence,
+		"labelled": asLabelled,
 		"seconds": func(d time.Duration) string {
 			return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 		},
