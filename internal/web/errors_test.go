@@ -9,7 +9,7 @@ import (
 	"modelmanager.dev"
 )
 
-// TestErrorPages: each says what happened, in the API's words, and what to do.
+// TestErrorPages: each says what happened, in a sentence of the API's words, and what to do.
 func TestErrorPages(t *testing.T) {
 	for code, want := range map[modelmanager.Code]struct {
 		status int
@@ -25,7 +25,7 @@ func TestErrorPages(t *testing.T) {
 		api.fails("GET /v1/models/scorer", code, "what happened "+hostile)
 		b := newBrowser(t, newWeb(t, api))
 		answer := b.get("/models/scorer")
-		if answer.Code != want.status || !strings.Contains(answer.Body.String(), "what happened") || !strings.Contains(answer.Body.String(), want.advice) {
+		if answer.Code != want.status || !strings.Contains(answer.Body.String(), "What happened") || !strings.Contains(answer.Body.String(), want.advice) {
 			t.Errorf("%s: %d %s", code, answer.Code, answer.Body)
 		}
 		check(t, string(code), answer.Body.String())

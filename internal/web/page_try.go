@@ -16,6 +16,7 @@ import (
 	"modelmanager.dev/internal/problem"
 	"modelmanager.dev/internal/spec"
 	"modelmanager.dev/internal/web/chart"
+	"modelmanager.dev/internal/wording"
 )
 
 func (w *Web) mountTry() {
@@ -246,11 +247,39 @@ func (p *tryPage) complain(row modelmanager.RowError) bool {
 	}
 	for i := range p.Inputs {
 		if p.Inputs[i].Name == name || p.Inputs[i].Name == row.Feature {
-			p.Inputs[i].Problems = append(p.Inputs[i].Problems, sentence(row.Message))
+			p.Inputs[i].Problems = append(p.Inputs[i].Problems, p.Inputs[i].complaint(row.Message))
 			return true
 		}
 	}
 	return false
+}
+
+// complaint says what is wrong with a field to somebody who fills in a form: what
+// the API calls a missing feature or a string is an empty field or no number there.
+func (in input) complaint(message string) string {
+	switch in.Control {
+	case "select":
+		if in.Value == "" {
+			return "Choose one."
+		}
+	case "date", "datetime":
+		if in.Value == "" {
+			return "Fill this in."
+		}
+	case "number":
+		if in.Value == "" {
+			return "Fill this in."
+		}
+		if sent := in.scalar(in.Value); sent[0] != '"' {
+			break
+		}
+		no := "“" + wording.Shorten(in.Value, 40) + "” is not a number."
+		if strings.Contains(in.Value, ",") {
+			no += " Write decimals with a point, 1.5, and thousands without a mark."
+		}
+		return no
+	}
+	return sentence(message)
 }
 
 // Wrong tells whether something is wrong with a field.

@@ -269,7 +269,7 @@ func TestTheGuardStandsBeforePages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer := newBrowser(t, web).get("/"); answer.Code != http.StatusForbidden || !strings.Contains(answer.Body.String(), "not by this name") {
+	if answer := newBrowser(t, web).get("/"); answer.Code != http.StatusForbidden || !strings.Contains(answer.Body.String(), "Not by this name.") {
 		t.Errorf("%d", answer.Code)
 	}
 	if _, err := New(Config{API: hostileAPI(t), Key: []byte("short")}); err == nil {

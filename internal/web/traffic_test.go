@@ -146,7 +146,7 @@ func TestWhatAChangeOfTrafficWillDo(t *testing.T) {
 		"do=canary&version=1&percent=10":  "about 10 will be answered by version 1 and 90 by version 2",
 		"do=canary&version=2&percent=10":  "Promote it instead",
 		"do=canary&version=1&percent=100": "from 1 to 99",
-		"do=promote&version=":             "choose a version",
+		"do=promote&version=":             "Choose a version",
 		"do=rollback&reason=x":            "Version 2 is taking over step by step; this ends that.",
 		"do=rollback":                     "The setting before comes back: version 1 will answer",
 		"do=dance":                        "nothing that can be done",

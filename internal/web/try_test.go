@@ -152,6 +152,36 @@ func TestWhatIsWrongStandsBesideItsField(t *testing.T) {
 	}
 }
 
+// TestAFormSpeaksToWhoFillsItIn: what the API says of a missing feature, or of a
+// string, is said of an empty field, or of what was typed.
+func TestAFormSpeaksToWhoFillsItIn(t *testing.T) {
+	kind := func(kind modelmanager.Type, format string) modelmanager.Field {
+		return modelmanager.Field{Name: "x", Type: kind, Format: format}
+	}
+	for _, c := range []struct {
+		field modelmanager.Field
+		text  string
+		want  string
+	}{
+		{kind(modelmanager.Number, ""), "", "Fill this in."},
+		{kind(modelmanager.String, modelmanager.FormatDate), "", "Fill this in."},
+		{modelmanager.Field{Name: "x", Type: modelmanager.Integer, Enum: []any{4, 6}}, "", "Choose one."},
+		{kind(modelmanager.Integer, ""), "zwölf 🚗", "“zwölf 🚗” is not a number."},
+		{kind(modelmanager.Number, ""), "1188,4", "“1188,4” is not a number. Write decimals with a point, 1.5, and thousands without a mark."},
+		{kind(modelmanager.Number, ""), strings.Repeat("9x", 1000), "“" + strings.Repeat("9x", 19) + "9…” is not a number."},
+		{kind(modelmanager.Number, ""), "-1", "What the API says."},
+		{kind(modelmanager.Integer, modelmanager.FormatInt64), "12", "What the API says."},
+		{kind(modelmanager.String, ""), "", "What the API says."},
+		{kind(modelmanager.String, modelmanager.FormatDate), "soon", "What the API says."},
+	} {
+		in := newInput(c.field, "f.x")
+		in.read(url.Values{"f.x": {c.text}})
+		if got := in.complaint("what the API says"); got != c.want {
+			t.Errorf("%s %q: %q, want %q", c.field.Type, c.text, got, c.want)
+		}
+	}
+}
+
 func TestAModelThatSleepsIsWaitedFor(t *testing.T) {
 	api := &fakeAPI{ServeMux: http.NewServeMux()}
 	var preferred []string
