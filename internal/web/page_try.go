@@ -270,10 +270,14 @@ func (in input) complaint(message string) string {
 		if in.Value == "" {
 			return "Fill this in."
 		}
+		typed := "“" + wording.Shorten(in.Value, 40) + "”"
 		if sent := in.scalar(in.Value); sent[0] != '"' {
+			if _, err := strconv.ParseFloat(string(sent), 64); err != nil {
+				return typed + " is too large a number."
+			}
 			break
 		}
-		no := "“" + wording.Shorten(in.Value, 40) + "” is not a number."
+		no := typed + " is not a number."
 		if strings.Contains(in.Value, ",") {
 			no += " Write decimals with a point, 1.5, and thousands without a mark."
 		}

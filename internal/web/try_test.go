@@ -169,6 +169,7 @@ func TestAFormSpeaksToWhoFillsItIn(t *testing.T) {
 		{kind(modelmanager.Integer, ""), "zwölf 🚗", "“zwölf 🚗” is not a number."},
 		{kind(modelmanager.Number, ""), "1188,4", "“1188,4” is not a number. Write decimals with a point, 1.5, and thousands without a mark."},
 		{kind(modelmanager.Number, ""), strings.Repeat("9x", 1000), "“" + strings.Repeat("9x", 19) + "9…” is not a number."},
+		{kind(modelmanager.Number, ""), "1e400", "“1e400” is too large a number."},
 		{kind(modelmanager.Number, ""), "-1", "What the API says."},
 		{kind(modelmanager.Integer, modelmanager.FormatInt64), "12", "What the API says."},
 		{kind(modelmanager.String, ""), "", "What the API says."},
