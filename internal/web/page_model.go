@@ -98,7 +98,7 @@ func whyHealth(health modelmanager.Health) string {
 	case modelmanager.Starting:
 		return strings.TrimSpace("It is starting. " + reason)
 	case modelmanager.Degraded:
-		return strings.TrimSpace("It answers, though something is wrong. " + reason)
+		return strings.TrimSpace("Something is wrong with it. " + reason)
 	case modelmanager.Unhealthy:
 		return strings.TrimSpace("It can't answer. " + reason)
 	}

@@ -235,6 +235,9 @@ func (p *tryPage) refused(err error) (int, error) {
 			described.Detail = "See what is said beside " + plural(len(coded.Rows), "field") + "."
 		}
 	}
+	if title := described.Title + ": "; len(described.Detail) > len(title) && strings.EqualFold(described.Detail[:len(title)], title) {
+		described.Detail = described.Detail[len(title):] // it stands above already
+	}
 	p.Problem = &errorPage{Problem: described, Advice: advice[described.Code], RetryAfter: problem.RetryAfter(err)}
 	return described.Status, nil
 }

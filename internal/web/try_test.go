@@ -152,6 +152,19 @@ func TestWhatIsWrongStandsBesideItsField(t *testing.T) {
 	}
 }
 
+// TestAFailureIsNamedOnce: its title says already that the model failed.
+func TestAFailureIsNamedOnce(t *testing.T) {
+	api := &fakeAPI{ServeMux: http.NewServeMux()}
+	api.HandleFunc("POST /v1/models/scorer/predict", func(w http.ResponseWriter, _ *http.Request) {
+		problem.Write(w, modelmanager.Errorf(modelmanager.CodeModelError, "the model failed: ValueError: nobody is 99"))
+	})
+	api.Handle("/", hostileAPI(t))
+	body := newBrowser(t, newWeb(t, api)).post("/models/scorer/try", "/models/scorer/try", url.Values{"f.x": {"1"}}).Body.String()
+	if !strings.Contains(body, "ValueError: nobody is 99.") || strings.Count(strings.ToLower(body), "the model failed") != 1 {
+		t.Errorf("%s", body)
+	}
+}
+
 // TestAFormSpeaksToWhoFillsItIn: what the API says of a missing feature, or of a
 // string, is said of an empty field, or of what was typed.
 func TestAFormSpeaksToWhoFillsItIn(t *testing.T) {

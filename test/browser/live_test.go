@@ -251,7 +251,7 @@ func TestAPromotedVersionThatCantStart(t *testing.T) {
 	a.says("#pending", "The last change isn’t in force yet: that version 2 answers", "version 1 goes on answering")
 	a.says(".shares", "Version 1", "100 %", "Ready")
 	a.says(".history", "not in force yet")
-	a.says("main", "It answers, though something is wrong.")
+	a.says("main", "Something is wrong with it.")
 	a.seen("traffic-pending")
 	a.open("/models/donor-reply")
 	a.says("main", "version 1", "version 2, as soon as it is ready", "Degraded")
