@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -43,5 +44,27 @@ func TestKilledFromOutside(t *testing.T) {
 		if _, err := supervise(t, o).Predict(within(t, 20*time.Second), record(t, 13)); err == nil || worker.KilledFromOutside(err) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestADeathIsNotExplainedByAnEarlierCall: a worker that ends without a word is not
+// said to have ended of an exception that it lived through.
+func TestADeathIsNotExplainedByAnEarlierCall(t *testing.T) {
+	o := options(t, spec.Run{Python: "predict.py:predict"}, model(t, "predict.py", `
+import os
+
+def predict(rows: list):
+    if rows[0]["x"] == 1:
+        raise ValueError("of the first call")
+    os._exit(3)
+`))
+	o.Environment.Python = python(t)
+	s := supervise(t, o)
+	if _, err := s.Predict(within(t, 20*time.Second), record(t, 1)); err == nil || !strings.Contains(err.Error(), "of the first call") {
+		t.Fatalf("the first call: %v", err)
+	}
+	_, err := s.Predict(within(t, 20*time.Second), record(t, 2))
+	if err == nil || !strings.Contains(err.Error(), "exited with code 3") || strings.Contains(err.Error(), "ValueError") {
+		t.Errorf("the second call: %v", err)
 	}
 }

@@ -375,6 +375,7 @@ func (s *Supervisor) call(l *live, rows arrow.RecordBatch) (*Answer, error) {
 	s.state.InFlight = 1
 	s.mu.Unlock()
 	l.process.idle.Store(false)
+	s.log.mark() // what ends it from now on has nothing to do with earlier calls
 	answer, err := l.session.call(rows)
 	l.process.idle.Store(true)
 	s.mu.Lock()
