@@ -16,6 +16,7 @@ import (
 
 	"modelmanager.dev/internal/pipeline"
 	"modelmanager.dev/internal/repository"
+	"modelmanager.dev/internal/wording"
 )
 
 // sinceOptions are the flags of mm publish for a repository of models.
@@ -169,7 +170,7 @@ func printPlan(w io.Writer, plan *pipeline.Plan) {
 			for _, cause := range because {
 				causes = append(causes, cause.String())
 			}
-			fmt.Fprintf(w, "\n%s changed, and with it %d models:\n", oneLine(strings.Join(causes, " and ")), len(group))
+			fmt.Fprintf(w, "\n%s changed, and with it %s:\n", oneLine(strings.Join(causes, " and ")), wording.Count(len(group), "model"))
 		} else {
 			fmt.Fprintln(w)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"modelmanager.dev/internal/environment"
+	"modelmanager.dev/internal/wording"
 )
 
 // lockName is a lock file that counts before a requirements.txt.
@@ -48,7 +49,7 @@ func (v *Validator) lock(ctx context.Context, t trial, built environment.Environ
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return built, fmt.Errorf("writing the lock file of %s: %w", t.Spec.Name, err)
 	}
-	t.say("locking %s", count(len(packages), "package"))
+	t.say("locking %s", wording.Count(len(packages), "package"))
 	locked, err := v.Environments.Prepare(ctx, environment.Need{Spec: t.Spec, Dir: t.Dir}, t.Progress)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -138,9 +138,8 @@ func (p *Publisher) Plan(ctx context.Context, span Span, folders []string) (_ *P
 	}
 	for i := range plan.Steps {
 		step := &plan.Steps[i]
-		if at := slices.IndexFunc(submodules, func(s string) bool { return under([]string{step.Folder}, s) }); at >= 0 && step.Kind != Removed {
-			step.broken(modelmanager.Errorf(modelmanager.CodeInvalidSpec,
-				"%s has the submodule %s, which isn't fetched; commit its files, or name them under files", step.Folder, submodules[at]))
+		if inside := submodulesIn(step.Folder, submodules); len(inside) > 0 && step.Kind != Removed {
+			step.broken(modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s %s; %s", inside[0], isSubmodule, insteadOfSubmodule))
 			continue
 		}
 		if err := p.decide(ctx, plan, step); err != nil {
@@ -148,6 +147,23 @@ func (p *Publisher) Plan(ctx context.Context, span Span, folders []string) (_ *P
 		}
 	}
 	return plan, nil
+}
+
+// What lies in a submodule isn't there where a model is published, whatever is
+// checked out where it is validated.
+const (
+	isSubmodule        = "is a submodule: its files are no part of this repository"
+	insteadOfSubmodule = "commit its files, or name them under `files`"
+)
+
+// submodulesIn returns those of submodules that lie in a folder.
+func submodulesIn(folder string, submodules []string) (inside []string) {
+	for _, submodule := range submodules {
+		if under([]string{folder}, submodule) {
+			inside = append(inside, submodule)
+		}
+	}
+	return inside
 }
 
 // under tells whether a folder is one of some, or lies in one; none: always.
@@ -197,13 +213,20 @@ func (p *Plan) Groups() [][]PlanStep {
 
 func (s PlanStep) key() string { return s.Folder + "\x00" + s.Model + "\x00" + string(s.Kind) }
 
-// load reads a folder of the plan's. What is wrong in it is told of the files as
-// the repository has them.
+// load reads a folder of the plan's.
 func (p *Plan) load(folder string) (*spec.Folder, error) {
 	loaded, err := spec.LoadFolder(filepath.Join(p.dir, filepath.FromSlash(folder)))
-	if err != nil {
-		text := strings.ReplaceAll(err.Error(), p.dir+string(filepath.Separator), "")
-		err = &modelmanager.Error{Code: modelmanager.CodeOf(err), Detail: text, Err: err}
+	return loaded, p.inRepository(err)
+}
+
+// inRepository makes an error tell of a plan's files as the repository has them.
+func (p *Plan) inRepository(err error) error {
+	if err == nil {
+		return nil
 	}
-	return loaded, err
+	text := strings.ReplaceAll(err.Error(), p.dir+string(filepath.Separator), "")
+	if text == err.Error() {
+		return err
+	}
+	return &modelmanager.Error{Code: modelmanager.CodeOf(err), Detail: text, Err: err}
 }

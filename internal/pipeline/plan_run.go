@@ -122,7 +122,7 @@ func (r *planRun) step(ctx context.Context, step PlanStep) Outcome {
 	for range attempts {
 		facts, err := r.decideNow(ctx, r.plan, &outcome.PlanStep)
 		if err == nil {
-			err = r.act(ctx, &outcome, facts)
+			err = r.plan.inRepository(r.act(ctx, &outcome, facts))
 		}
 		if outcome.Err = err; modelmanager.CodeOf(err) != modelmanager.CodeConflict || ctx.Err() != nil {
 			return outcome

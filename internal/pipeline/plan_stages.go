@@ -10,6 +10,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 // The stages of a change that many models have in common: so many models first,
@@ -48,7 +49,7 @@ func (r *planRun) inStages(ctx context.Context, group []PlanStep) {
 		}
 		for _, step := range rest {
 			r.add(Outcome{PlanStep: step, Held: true, Err: modelmanager.Errorf(modelmanager.CodeInvalidSpec,
-				"left as it is: of the %s before it with the same change (%s), %d failed; mend those, or publish again", count(done, "model"), step.Because[0], failed)})
+				"left as it is: of the %s before it with the same change (%s), %d failed; mend those, or publish again", wording.Count(done, "model"), step.Because[0], failed)})
 		}
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"modelmanager.dev/internal/wording"
 )
 
 // markdownLimit is how many characters a comment on GitHub may have; a note that
@@ -70,7 +72,7 @@ func (r *Review) markdown(d detail) string {
 	for _, group := range r.groups() {
 		m.line("")
 		if group.title != "" {
-			m.line("### Because of %s: %s", codeSpan(group.title), count(len(group.reports), "model"))
+			m.line("### Because of %s: %s", codeSpan(group.title), wording.Count(len(group.reports), "model"))
 			m.line("")
 		}
 		m.table(group.reports, len(r.Servers) > 0)
@@ -78,7 +80,7 @@ func (r *Review) markdown(d detail) string {
 	}
 	if len(r.Removed) > 0 {
 		m.line("")
-		m.line("### Removed: %s", count(len(r.Removed), "model"))
+		m.line("### Removed: %s", wording.Count(len(r.Removed), "model"))
 		m.line("")
 		for _, removed := range r.Removed {
 			m.line("- %s (%s): publishing retires it", codeSpan(removed.Model), codeSpan(removed.Folder))
@@ -106,7 +108,7 @@ func (m *markdownReport) table(reports []*Report, compared bool) {
 	for i, r := range reports {
 		if i == m.detail.models {
 			m.line("")
-			m.line("… and %s more", count(len(reports)-i, "model"))
+			m.line("… and %s more", wording.Count(len(reports)-i, "model"))
 			return
 		}
 		cells := []string{statusMark(r), "**" + cell(r.name()) + "**", orDash(markdownText(r.changeText())), findingsText(r), examplesText(r)}
@@ -144,10 +146,10 @@ func orDash(text string) string {
 func findingsText(r *Report) string {
 	var parts []string
 	if n := r.count(SeverityError); n > 0 {
-		parts = append(parts, count(n, "error"))
+		parts = append(parts, wording.Count(n, "error"))
 	}
 	if n := r.count(SeverityWarning); n > 0 {
-		parts = append(parts, count(n, "warning"))
+		parts = append(parts, wording.Count(n, "warning"))
 	}
 	return orDash(strings.Join(parts, ", "))
 }
@@ -314,7 +316,7 @@ func (c *Comparison) headline() string {
 		if c.Problem != "" {
 			return "predictions were not compared"
 		}
-		return count(len(c.Changes), "change")
+		return wording.Count(len(c.Changes), "change")
 	}
 	shift := c.Shifts[len(c.Shifts)-1]
 	var parts []string

@@ -43,6 +43,9 @@ func (r *Report) Err() error {
 		if f.File != "" {
 			text = f.place() + ": " + text
 		}
+		if f.Suggestion != "" {
+			text += "; " + f.Suggestion
+		}
 		texts = append(texts, text)
 		code = modelmanager.CodeInvalidSpec
 	}

@@ -120,7 +120,7 @@ func (t *textReport) group(g reportGroup) {
 		}
 		return
 	}
-	t.line(bold, "Because of %s: %s", plain(g.title), count(len(g.reports), "model"))
+	t.line(bold, "Because of %s: %s", plain(g.title), wording.Count(len(g.reports), "model"))
 	common := map[Finding]bool{}
 	for _, f := range sameFindings(g.reports) {
 		if len(f.models) > 1 {

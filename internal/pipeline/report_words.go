@@ -32,13 +32,6 @@ func oneLine(text string, most int) string {
 	return wording.Shorten(strings.Join(strings.Fields(plain(text)), " "), most)
 }
 
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // seconds is a duration for people.
 func seconds(d spec.Duration) string {
 	switch v := time.Duration(d); {
@@ -89,9 +82,9 @@ func percent(part, whole int) string {
 func (p PredictionShift) Sentence() string {
 	total := p.Rows + p.Became + p.Was
 	if p.Changed == 0 {
-		return "the same on " + count(total, "row")
+		return "the same on " + wording.Count(total, "row")
 	}
-	parts := []string{fmt.Sprintf("%d of %s changed (%s)", p.Changed, count(total, "row"), percent(p.Changed, total))}
+	parts := []string{fmt.Sprintf("%d of %s changed (%s)", p.Changed, wording.Count(total, "row"), percent(p.Changed, total))}
 	if n := p.Numbers; n != nil {
 		parts = append(parts, fmt.Sprintf("mean %s → %s (%s)", figure(n.LiveMean), figure(n.NewMean), signed(n.Mean)))
 		if n.Correlation != nil && p.Rows > 2 {
@@ -127,7 +120,7 @@ func (q Quantiles) Sentence() string {
 
 // Sentence tells how the rows of one value moved.
 func (s Segment) Sentence(numbers bool) string {
-	text := fmt.Sprintf("%d of %s changed (%s)", s.Changed, count(s.Rows, "row"), percent(s.Changed, s.Rows))
+	text := fmt.Sprintf("%d of %s changed (%s)", s.Changed, wording.Count(s.Rows, "row"), percent(s.Changed, s.Rows))
 	if numbers {
 		text += ", by " + signed(s.Mean) + " on average"
 	}
@@ -136,11 +129,11 @@ func (s Segment) Sentence(numbers bool) string {
 
 // rowsText says which rows a shift is about.
 func (s Shift) rowsText() string {
-	text := count(s.Rows, "example")
+	text := wording.Count(s.Rows, "example")
 	if s.Of == "sample" {
-		text = fmt.Sprintf("%s of %s", count(s.Rows, "row"), s.File)
+		text = fmt.Sprintf("%s of %s", wording.Count(s.Rows, "row"), s.File)
 		if s.More {
-			text = fmt.Sprintf("the first %s of %s", count(s.Rows, "row"), s.File)
+			text = fmt.Sprintf("the first %s of %s", wording.Count(s.Rows, "row"), s.File)
 		}
 	}
 	if s.OnlyNew > 0 {
@@ -197,12 +190,12 @@ func (r *Review) summary() string {
 		text = fmt.Sprintf("%d of %d models aren't fit to be published", failed, len(r.Models))
 	}
 	if errors > 0 {
-		text += ": " + count(errors, "error")
+		text += ": " + wording.Count(errors, "error")
 	}
 	if warnings > 0 && errors > 0 {
-		text += ", " + count(warnings, "warning")
+		text += ", " + wording.Count(warnings, "warning")
 	} else if warnings > 0 {
-		text += ": " + count(warnings, "warning")
+		text += ": " + wording.Count(warnings, "warning")
 	}
 	return text
 }

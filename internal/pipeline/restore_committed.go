@@ -9,6 +9,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/repository"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 // committed lays out the folder that a version was made of, as its commit has
@@ -32,7 +33,7 @@ func committed(ctx context.Context, r *repository.Repository, source modelmanage
 		holders := index.holders(model)
 		if len(holders) != 1 {
 			return nil, commit, nil, modelmanager.Errorf(modelmanager.CodeNotFound,
-				"commit %.12s has %s with a model of this name, and nothing says which it was", commit.ID, count(len(holders), "folder"))
+				"commit %.12s has %s with a model of this name, and nothing says which it was", commit.ID, wording.Count(len(holders), "folder"))
 		}
 		at = holders[0]
 	}

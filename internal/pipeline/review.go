@@ -33,6 +33,8 @@ type Review struct {
 type Subject struct {
 	Dir    string  // as it was named
 	Change *Change // what became of it, if that is known
+
+	submodules []string // that lie in it
 }
 
 // Reviewer validates models, each apart from the others.
@@ -124,6 +126,12 @@ func (r *Reviewer) validate(ctx context.Context, subject Subject, report *Report
 		report.Findings = append(report.Findings, found(SeverityWarning, FoundAdvice, warning))
 	}
 	report.Findings = append(report.Findings, checkName(folder, r.twins(subject, folder))...)
+	for _, submodule := range subject.submodules {
+		report.Findings = append(report.Findings, Finding{
+			Code: modelmanager.CodeInvalidSpec, Severity: SeverityError, File: submodule,
+			Message: "this " + isSubmodule, Suggestion: insteadOfSubmodule,
+		})
+	}
 	live := r.compare(ctx, folder, report)
 
 	options := r.Options

@@ -66,6 +66,7 @@ func SelectChanged(ctx context.Context, since string, folders []string) (Selecti
 	if selection.AllowBreaking, err = span.AllowBreaking(ctx); err != nil {
 		return selection, err
 	}
+	var changed []string
 	for _, change := range changes {
 		dir := shortest(filepath.Join(r.Root, filepath.FromSlash(change.Folder)))
 		switch {
@@ -74,6 +75,17 @@ func SelectChanged(ctx context.Context, since string, folders []string) (Selecti
 			selection.Removed = append(selection.Removed, change)
 		default:
 			selection.Subjects = append(selection.Subjects, Subject{Dir: dir, Change: &change})
+			changed = append(changed, change.Folder)
+		}
+	}
+	submodules, err := r.Submodules(ctx, span.To.Tree, changed)
+	if err != nil {
+		return selection, err
+	}
+	for i := range selection.Subjects {
+		subject := &selection.Subjects[i]
+		for _, submodule := range submodulesIn(subject.Change.Folder, submodules) {
+			subject.submodules = append(subject.submodules, shortest(filepath.Join(r.Root, filepath.FromSlash(submodule))))
 		}
 	}
 	return selection, nil

@@ -25,11 +25,6 @@ import (
 //
 // Nothing is written outside of dir, whatever a tree's names and links are.
 func (r *Repository) CheckOut(ctx context.Context, tree string, folders []string, dir string) (submodules []string, err error) {
-	if slices.Contains(folders, ".") {
-		folders = nil
-	} else if len(folders) == 0 {
-		return nil, nil
-	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -50,17 +45,33 @@ func (r *Repository) CheckOut(ctx context.Context, tree string, folders []string
 		}
 		return nil
 	}
+	return submodules, r.listIn(ctx, tree, folders, write)
+}
+
+// Submodules tells which submodules lie in folders of a tree ("." is all of it).
+func (r *Repository) Submodules(ctx context.Context, tree string, folders []string) (submodules []string, err error) {
+	err = r.listIn(ctx, tree, folders, func(entry Entry) error {
+		if entry.Mode == ModeSubmodule {
+			submodules = append(submodules, entry.Path)
+		}
+		return nil
+	})
+	return submodules, err
+}
+
+// listIn is List for any number of folders, of which none means none, and "." all.
+func (r *Repository) listIn(ctx context.Context, tree string, folders []string, each func(Entry) error) error {
+	if slices.Contains(folders, ".") {
+		return r.List(ctx, tree, nil, each)
+	}
 	const atOnce = 500 // folders of one git command
 	folders = slices.Compact(slices.Sorted(slices.Values(folders)))
-	if len(folders) == 0 {
-		return submodules, r.List(ctx, tree, nil, write)
-	}
 	for some := range slices.Chunk(folders, atOnce) {
-		if err := r.List(ctx, tree, some, write); err != nil {
-			return nil, err
+		if err := r.List(ctx, tree, some, each); err != nil {
+			return err
 		}
 	}
-	return submodules, nil
+	return nil
 }
 
 func (r *Repository) write(root *os.Root, objects *Objects, entry Entry) error {

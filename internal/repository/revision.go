@@ -73,6 +73,8 @@ func (r *Repository) unknown(revision string) error {
 	hint := "git fetch may bring it"
 	if r.Shallow {
 		hint = shallowHint
+	} else if revision == "HEAD" {
+		return modelmanager.Errorf(modelmanager.CodeNotFound, "nothing is committed yet in this repository")
 	}
 	return modelmanager.Errorf(modelmanager.CodeNotFound, "there is no revision %.200q in this clone; %s", revision, hint)
 }

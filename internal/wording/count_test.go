@@ -16,3 +16,11 @@ func TestCost(t *testing.T) {
 		}
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 rows", 1: "1 row", 2: "2 rows"} {
+		if got := wording.Count(n, "row"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package wording
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 )
@@ -18,4 +19,12 @@ func Cost(seconds float64) string {
 		return rounded(seconds, 10) + " CPU-seconds"
 	}
 	return rounded(seconds/3600, 100) + " CPU-hours"
+}
+
+// Count says how many there are of something: "1 row", "2 rows".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
