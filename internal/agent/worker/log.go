@@ -28,6 +28,7 @@ const (
 type Log struct {
 	mu      sync.Mutex
 	tail    []byte // the last tailSize bytes, at most twice that
+	fresh   int    // how much was written since the mark
 	path    string
 	file    *os.File
 	size    int64
@@ -106,6 +107,7 @@ func (l *Log) rotate() {
 }
 
 func (l *Log) remember(p []byte) {
+	l.fresh += len(p)
 	if len(p) >= tailSize {
 		l.tail = append(l.tail[:0], p[len(p)-tailSize:]...)
 		return
@@ -127,14 +129,25 @@ func (l *Log) flooded(now time.Time) bool {
 func (l *Log) mark() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tail = l.tail[:0]
+	l.fresh = 0
 }
 
 // Lines returns the last n lines that aren't empty, oldest first.
 func (l *Log) Lines(n int) []string {
 	l.mu.Lock()
-	text := string(bytes.ToValidUTF8(l.tail, []byte("?")))
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	return lastLines(l.tail, n)
+}
+
+// freshLines is Lines of what was written since the mark.
+func (l *Log) freshLines(n int) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return lastLines(l.tail[max(0, len(l.tail)-l.fresh):], n)
+}
+
+func lastLines(data []byte, n int) []string {
+	text := string(bytes.ToValidUTF8(data, []byte("?")))
 	var lines []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimRight(line, " \r\n\t"); line != "" {

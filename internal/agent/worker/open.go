@@ -85,7 +85,7 @@ func (o *Options) loadFailure(p *process, err error) error {
 		return err
 	}
 	reason := o.program() + " failed to load: it " + ended(p.status)
-	if last := lastWords(p.log.Lines(30)); last != "" {
+	if last := lastWords(p.log.freshLines(30)); last != "" {
 		reason += ": " + last
 	}
 	return lost(modelmanager.CodeModelError, "%s", reason)

@@ -41,7 +41,7 @@ func (p *process) deathReason() string {
 		return killed
 	}
 	reason := "the worker " + ended(p.status)
-	if last := lastWords(p.log.Lines(30)); last != "" {
+	if last := lastWords(p.log.freshLines(30)); last != "" {
 		reason += ": " + last
 	}
 	return reason
