@@ -49,6 +49,11 @@ func (i *installation) toldWhy(t *testing.T) {
 	i.publish(t, i.named(t, "over-quota"))
 	i.says(t, "over-quota", "they exceed the quota models", "limited: pods=0")
 	limit(before)
+	// The cluster's own controller tries again after a while; until then calls are told why.
+	cluster.Eventually(t, 2*time.Minute, "the model answers with the quota that it needs", func(ctx context.Context) (bool, string, error) {
+		_, err := i.api.Predict(ctx, "over-quota", 0, modelmanager.PredictRequest{Rows: []json.RawMessage{i.row(t, "over-quota")}})
+		return err == nil, fmt.Sprint(err), nil
+	})
 	i.answersItsExamples(t, "over-quota")
 	for _, model := range []string{"too-large", "over-quota"} {
 		if err := i.api.Retire(t.Context(), model, "the test is over"); err != nil {
