@@ -205,7 +205,7 @@ func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *R
 		}
 		report.Examples = append(report.Examples, result)
 	}
-	if r.together() {
+	if r.spec.SeesAllRows() {
 		return together, nil
 	}
 	if oneKind(r.spec.Examples) {
@@ -215,9 +215,6 @@ func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *R
 	}
 	return together, r.independent(ctx, rows, together)
 }
-
-// together tells whether rows' predictions may depend on those beside them.
-func (r *examplesRun) together() bool { return r.spec.Rows == spec.Dependent || r.spec.Run.Job != nil }
 
 // independent checks that each row's predictions don't change with the rows
 // beside it.

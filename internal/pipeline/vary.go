@@ -39,7 +39,7 @@ const variedWithin = 10 * time.Second
 // those. It is the last that the worker is asked, which may still be busy with it
 // afterwards.
 func (r *examplesRun) amongVariations(ctx context.Context, first outcome) error {
-	if r.together() || !oneKind(r.spec.Examples) {
+	if r.spec.SeesAllRows() || !oneKind(r.spec.Examples) {
 		return nil
 	}
 	others := vary(r.features, r.spec.Examples[0].Features)

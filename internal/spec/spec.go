@@ -91,6 +91,10 @@ func (s *Spec) NeedsImage() bool {
 	return s.Build != nil && (s.Build.Dockerfile != "" || s.Build.Image != "")
 }
 
+// SeesAllRows tells whether the model has to see all rows at once: a row's
+// predictions may depend on the others.
+func (s *Spec) SeesAllRows() bool { return s.Rows == Dependent || s.Run.Job != nil }
+
 // File is a large artifact that is fetched and verified, part of the version.
 type File struct {
 	Path   string `json:"path"`

@@ -51,7 +51,7 @@ func MakePlan(ctx context.Context, src dataset.Source, options PlanOptions) (*Pl
 	}
 	plan := &Plan{Input: input, Size: src.Size(), Shards: []Shard{}}
 	rowsPerShard := options.Spec.Batch.RowsPerShard
-	if oneShard(options.Spec) {
+	if options.Spec.SeesAllRows() {
 		rowsPerShard = 0
 	}
 	slices, err := dataset.Plan(ctx, src, input, rowsPerShard)
@@ -95,11 +95,6 @@ func split(ctx context.Context, src dataset.Source, input modelmanager.JobInput,
 		shards[i] = Shard{Slice: slice, Piece: keys[i]}
 	}
 	return shards, nil
-}
-
-// oneShard tells whether a model has to see all rows at once.
-func oneShard(s *spec.Spec) bool {
-	return s.Rows == spec.Dependent || s.Run.Job != nil
 }
 
 // checkHeader refuses a file whose columns don't fit the features, or have the

@@ -39,7 +39,7 @@ func (r *run) stream(ctx context.Context) error {
 		switch {
 		case r.spec.Run.Job != nil:
 			return r.predictFile(ctx, batches, results)
-		case oneShard(r.spec):
+		case r.spec.SeesAllRows():
 			return r.predictTogether(ctx, batches, results)
 		}
 		return r.predict(ctx, batches, results)
@@ -50,7 +50,7 @@ func (r *run) stream(ctx context.Context) error {
 
 func (r *run) read(ctx context.Context, batches chan<- *dataset.Batch) error {
 	for {
-		if r.stopped.Load() && r.lastRow > 0 && !oneShard(r.spec) {
+		if r.stopped.Load() && r.lastRow > 0 && !r.spec.SeesAllRows() {
 			r.cut = true
 			return nil
 		}
