@@ -2,7 +2,7 @@
 
 start_containerd() {
   local off='"io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"'
-  cat >"$state/containerd.toml" <<TOML
+  settle "$state/containerd.toml" <<TOML
 version = 4
 imports = []
 root = "$state/containerd"

@@ -1,8 +1,8 @@
 # kubelet and kube-proxy: the one node.
 
 start_kubelet() {
-  echo '# pods resolve nothing beyond the cluster' >"$state/resolv.conf"
-  cat >"$state/kubelet.yaml" <<YAML
+  settle "$state/resolv.conf" <<<'# pods resolve nothing beyond the cluster'
+  settle "$state/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: $node_address
@@ -38,7 +38,7 @@ YAML
 
 start_proxy() {
   # Connection tracking is the machine's: nothing of it is changed.
-  cat >"$state/kube-proxy.yaml" <<YAML
+  settle "$state/kube-proxy.yaml" <<YAML
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables

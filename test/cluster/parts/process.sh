@@ -20,6 +20,17 @@ start_time() {
   esac
 }
 
+# settle FILE: write the settings of standard input to the file, unless it has
+# them. A kube-proxy that runs ends as soon as its file is written again.
+settle() {
+  local text
+  text=$(cat)
+  if [ ! -f "$1" ] || [ "$text" != "$(cat "$1")" ]; then
+    printf '%s\n' "$text" >"$1.new"
+    mv "$1.new" "$1"
+  fi
+}
+
 # start NAME COMMAND…: unless it is running. The process writes itself down
 # before it turns into the program, so none can be lost by an interruption. It
 # gets a clean environment: no proxy, no KUBECONFIG.

@@ -4,13 +4,13 @@
 
 start_registry() {
   mkdir -p "$state/registry" "$state/certs.d/$registry"
-  cat >"$state/registry.yaml" <<YAML
+  settle "$state/registry.yaml" <<YAML
 version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $state/registry}, delete: {enabled: true}}
 http: {addr: "$registry"}
 YAML
-  cat >"$state/certs.d/$registry/hosts.toml" <<TOML
+  settle "$state/certs.d/$registry/hosts.toml" <<TOML
 server = "http://$registry"
 [host."http://$registry"]
   capabilities = ["pull", "resolve"]
