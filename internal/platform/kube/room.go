@@ -34,7 +34,7 @@ type unfit struct {
 func (r *room) note(now time.Time, uids []types.UID, steps []turn) int {
 	placed, waiting := 0, false
 	for _, s := range steps {
-		placed += s.placed
+		placed += s.placed - s.ending // another pod may be in its place already
 		waiting = waiting || s.waiting > 0
 	}
 	if !waiting {

@@ -81,6 +81,9 @@ func (s *watchedStep) turn(now time.Time, stuck time.Duration) (t turn, unmade i
 		}
 		if seat.placed {
 			t.placed++
+			if !seat.ended.IsZero() {
+				t.ending++
+			}
 		} else if seat.waiting {
 			t.waiting++
 		}

@@ -7,7 +7,8 @@ type turn struct {
 	wanted  int  // tasks at a time, as asked for
 	now     int  // tasks at a time, as its Job has it
 	left    int  // tasks that have not ended
-	placed  int  // pods that have a place
+	placed  int  // pods that have a place, or had it until just now
+	ending  int  // of these, the ones that have just ended
 	waiting int  // pods that there is no room for
 	unfit   bool // room was made for it, and it found none in it
 }
@@ -23,8 +24,7 @@ type turn struct {
 // waiting, to take what gets free, and one whose pods all run may run a few
 // more.
 //
-// Room is how many pods there are places for, which is never less than the sum
-// of those that have one.
+// Room is how many pods there are places for.
 func takeTurns(room int, steps []turn) []int {
 	shares := fairShares(room, steps)
 	short := 0
