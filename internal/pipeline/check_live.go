@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"modelmanager.dev"
@@ -18,6 +19,13 @@ type LiveServer interface {
 	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
 	Limits(ctx context.Context) (modelmanager.Limits, error)
 	Predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) (modelmanager.PredictResponse, error)
+
+	// Of versions that serve batch only:
+	Upload(ctx context.Context, name string, data io.Reader) (modelmanager.Upload, error)
+	SubmitJob(ctx context.Context, model string, request modelmanager.JobRequest, idempotencyKey string) (modelmanager.Job, error)
+	WatchJob(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error)
+	JobOutput(ctx context.Context, id string) (io.ReadCloser, error)
+	CancelJob(ctx context.Context, id string, deleteData bool) error
 }
 
 // Comparison is a model beside its live version on one server.

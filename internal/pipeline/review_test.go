@@ -131,6 +131,8 @@ func TestReviewTakesNoLonger(t *testing.T) {
 
 // liveServer has one live version, whose y is three times x.
 type liveServer struct {
+	LiveServer // jobs, which nobody asks it for
+
 	spec   *spec.Spec
 	source string // its repository
 	asked  atomic.Int64

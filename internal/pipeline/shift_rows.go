@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -109,6 +110,9 @@ const liveWait = 4 * time.Minute
 // askLive asks the live version for predictions of rows; nil where it refuses
 // one.
 func askLive(ctx context.Context, server LiveServer, c *Comparison, rows []json.RawMessage) ([]json.RawMessage, error) {
+	if !slices.Contains(c.live.Serve, modelmanager.RealTime) {
+		return askInJob(ctx, server, c, rows)
+	}
 	limits, err := server.Limits(ctx)
 	if err != nil {
 		return nil, err
