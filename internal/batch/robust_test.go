@@ -82,6 +82,11 @@ func TestKilledAttempts(t *testing.T) {
 			rt.Fatal(diff)
 		}
 		w.until(func() bool { return len(w.keys("active/")) == 0 })
+		// An attempt that doesn't know yet that the job has ended may still write.
+		w.until(w.platform.idle)
+		if err := w.service.tidyJob(t.Context(), job.ID); err != nil {
+			rt.Fatal(err)
+		}
 		if parts := w.keys("jobs/" + job.ID + "/parts/"); len(parts) != 5 {
 			rt.Fatalf("parts left: %q", parts)
 		}
