@@ -1,11 +1,12 @@
 // Package kubetest gives tests a Kubernetes API to run against: the cluster
-// that KUBECONFIG names, or else an etcd and an apiserver of the test binary's
-// own, on loopback, that end with it. Nothing runs on such a cluster, as it
-// has neither nodes nor controllers: it stores objects, checks and authorises.
+// that KUBECONFIG and MM_TEST_REGISTRY name (KUBECONFIG alone is no consent),
+// or else an etcd and an apiserver of the test binary's own, on loopback, that
+// end with it. Nothing runs on such a cluster, as it has neither nodes nor
+// controllers: it stores objects, checks and authorises.
 //
 // The programs are found in the folder MM_CLUSTER_BIN, or in the cache that
-// test/cluster builds them into. Where neither is, and no KUBECONFIG, a test
-// is skipped, or fails if MM_TEST_NO_SKIP=1.
+// test/cluster builds them into. Where neither is, and no cluster is named, a
+// test is skipped, or fails if MM_TEST_NO_SKIP=1.
 package kubetest
 
 import (
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -38,12 +40,17 @@ var own struct {
 // returns a copy, and all calls of a test binary reach the same cluster.
 func Config(t testing.TB) *rest.Config {
 	t.Helper()
-	if path := os.Getenv("KUBECONFIG"); path != "" {
+	if path := os.Getenv("KUBECONFIG"); path != "" && os.Getenv("MM_TEST_REGISTRY") != "" {
 		config, err := clientcmd.BuildConfigFromFlags("", path)
 		if err != nil {
 			t.Fatalf("reading the cluster's address from KUBECONFIG=%s: %v", path, err)
 		}
 		config.QPS = -1
+		client, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		RefuseInstalled(t, client)
 		return config
 	}
 	bin := programs(t)
@@ -57,6 +64,29 @@ func Config(t testing.TB) *rest.Config {
 		own.cluster = cluster
 	}
 	return own.cluster.Config()
+}
+
+// InstalledByTests is the label of the server's namespace where tests have
+// installed it.
+const InstalledByTests = "modelmanager.dev/installed-by-tests"
+
+// RefuseInstalled fails the test on a cluster where somebody has installed Model
+// Manager: tests write its resource definitions anew, and take them away, with
+// every model.
+func RefuseInstalled(t testing.TB, client kubernetes.Interface) {
+	t.Helper()
+	const system = "modelmanager-system"
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	namespace, err := client.CoreV1().Namespaces().Get(ctx, system, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		t.Fatalf("looking for an installation of Model Manager on the cluster: %v", err)
+	case namespace.Labels[InstalledByTests] == "":
+		t.Fatalf("Model Manager is installed on this cluster (its namespace %s is there), and the tests would take it away with all its models; "+
+			"run them on a cluster without it", system)
+	}
 }
 
 // Namespace makes a namespace for one test, which is deleted at its end.
@@ -96,7 +126,7 @@ func Programs() (string, error) {
 	}
 	for _, program := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
-			return "", fmt.Errorf("there is no Kubernetes to run against: %w; set KUBECONFIG, or MM_CLUSTER_BIN to a folder with etcd and kube-apiserver, or run `make cluster` once", err)
+			return "", fmt.Errorf("there is no Kubernetes to run against: %w; set KUBECONFIG and MM_TEST_REGISTRY, or MM_CLUSTER_BIN to a folder with etcd and kube-apiserver, or run `make cluster` once", err)
 		}
 	}
 	return bin, nil

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"modelmanager.dev/internal/kubetest"
 	"modelmanager.dev/test/needs"
 )
 
@@ -59,6 +60,7 @@ func Connect(t testing.TB) *Cluster {
 	if _, err := c.Client.Discovery().ServerVersion(); err != nil {
 		t.Fatalf("the cluster of %s doesn't answer: %v; run `make cluster`", c.kubeconfig, err)
 	}
+	kubetest.RefuseInstalled(t, c.Client)
 	return c
 }
 

@@ -32,6 +32,7 @@ func TestChart(t *testing.T) {
 		}
 	})
 	i.helm(t, "install", "model-manager", "deploy/helm/model-manager", "--namespace", "default", "--values", values)
+	i.mark(t)
 	i.credentials(t)
 	i.kubectl(t, "rollout", "restart", "deployment/model-manager", "-n", system) // it couldn't reach its storage
 	i.reach(t)

@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"modelmanager.dev/client"
+	"modelmanager.dev/internal/kubetest"
 	"modelmanager.dev/test/cluster"
 	"modelmanager.dev/test/stores"
 )
@@ -60,6 +61,7 @@ func install(t *testing.T, manifests string) *installation {
 	i := prepare(t, manifests)
 	i.writeOverlay(t, "")
 	i.kubectl(t, "create", "namespace", system) // the kustomization makes it, too, but the key comes first
+	i.mark(t)
 	i.credentials(t)
 	i.apply(t)
 	i.writeOverlay(t, i.service(t, system, "model-manager-internal"))
@@ -81,6 +83,12 @@ func prepare(t *testing.T, manifests string) *installation {
 
 	t.Cleanup(func() { i.uninstall(t) })
 	return i
+}
+
+// mark says whose installation this is: tests take away none but their own.
+func (i *installation) mark(t *testing.T) {
+	t.Helper()
+	i.kubectl(t, "label", "namespace", system, kubetest.InstalledByTests+"=yes")
 }
 
 // credentials gives the server those of its storage.
