@@ -19,8 +19,11 @@ type LiveServer interface {
 	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
 	Limits(ctx context.Context) (modelmanager.Limits, error)
 	Predict(ctx context.Context, model string, version int, request modelmanager.PredictRequest) (modelmanager.PredictResponse, error)
+	JobServer
+}
 
-	// Of versions that serve batch only:
+// JobServer runs jobs: versions that serve batch only are asked by them.
+type JobServer interface {
 	Upload(ctx context.Context, name string, data io.Reader) (modelmanager.Upload, error)
 	SubmitJob(ctx context.Context, model string, request modelmanager.JobRequest, idempotencyKey string) (modelmanager.Job, error)
 	WatchJob(ctx context.Context, id string, progress func(modelmanager.Job)) (modelmanager.Job, error)

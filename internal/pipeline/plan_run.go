@@ -160,6 +160,9 @@ func (r *planRun) act(ctx context.Context, outcome *Outcome, f facts) error {
 	if r.replay != nil {
 		return nil
 	}
+	if err := r.tryInPlace(ctx, outcome); err != nil {
+		return err
+	}
 	seen := f.seen()
 	traffic, err := r.Server.RollOut(ctx, outcome.Model, outcome.Version, modelmanager.RolloutRequest{Reason: reason, Commit: r.plan.Commit, Seen: &seen})
 	if modelmanager.CodeOf(err) == modelmanager.CodeConflict {

@@ -75,47 +75,66 @@ func (r *planRun) await(ctx context.Context, outcome *Outcome) error {
 	if err != nil {
 		return err
 	}
-	s := folder.Spec
-	failed := func(format string, args ...any) error {
-		return modelmanager.Errorf(modelmanager.CodeModelError, "version %d of %s is published, but "+format, append([]any{outcome.Version, outcome.Model}, args...)...)
-	}
-	var failing time.Time
-	told := ""
-	for deadline := time.Now().Add(answersWithin + time.Duration(s.Timeouts.Start)); ; {
+	p := inPlace{server: r.Server, spec: folder.Spec, version: outcome.Version}
+	return p.await(ctx, func(text string) { r.say(outcome.Model, text) }, func() error {
 		history, err := r.Server.TrafficHistory(ctx, outcome.Model)
 		if err != nil {
 			return fmt.Errorf("asking the server about %s: %w", outcome.Model, err)
 		}
 		if f := (facts{history: history.History}); !f.takesTraffic(outcome.Version) {
-			return failed("it takes no traffic any more: %s", history.History[0].Reason)
+			return p.failed("it takes no traffic any more: %s", history.History[0].Reason)
 		}
-		if !slices.Contains(s.Serve, modelmanager.RealTime) {
-			return nil // jobs start it
+		return nil
+	})
+}
+
+// inPlace is a version that is published, on its server.
+type inPlace struct {
+	server  Destination
+	spec    *spec.Spec
+	version int
+}
+
+func (p inPlace) failed(format string, args ...any) error {
+	return modelmanager.Errorf(modelmanager.CodeModelError, "version %d of %s is published, but "+format, append([]any{p.version, p.spec.Name}, args...)...)
+}
+
+// await waits until the version answers one of its examples, which starts it, for
+// as long as still is nil. Of one that serves batch only, jobs tell.
+func (p inPlace) await(ctx context.Context, say func(string), still func() error) error {
+	var failing time.Time
+	told := ""
+	for deadline := time.Now().Add(answersWithin + time.Duration(p.spec.Timeouts.Start)); ; {
+		if err := still(); err != nil {
+			return err
 		}
-		err = r.asks(ctx, outcome, s)
+		if !p.answersCalls() {
+			return nil
+		}
+		err := p.first(ctx)
 		switch modelmanager.CodeOf(err) {
 		case "":
 			return nil
 		case modelmanager.CodeUnavailable, modelmanager.CodeDeadlineExceeded, modelmanager.CodeTooManyRequests,
 			modelmanager.CodeNotFound: // another server may know of it a moment later
 		default:
-			return failed("it doesn't answer its example: %w", err)
+			return p.failed("it doesn't answer its example: %w", err)
 		}
-		version, versionErr := r.Server.Version(ctx, outcome.Model, outcome.Version)
+		version, versionErr := p.server.Version(ctx, p.spec.Name, p.version)
 		switch {
 		case versionErr != nil || version.Health.State != modelmanager.Unhealthy:
 			failing = time.Time{}
 		case failing.IsZero():
 			failing = time.Now()
 		case time.Since(failing) >= failsFor:
-			return failed("it can't run: %s", version.Health.Reason)
+			return p.failed("it can't run: %s", version.Health.Reason)
 		}
 		if time.Now().After(deadline) {
-			return failed("it doesn't answer: %w", err)
+			return p.failed("it doesn't answer: %w", err)
 		}
-		if text := fmt.Sprintf("waiting for version %d: %v", outcome.Version, err); text != told {
+		if text := fmt.Sprintf("waiting for version %d: %v", p.version, err); text != told {
 			told = text
-			r.say(outcome.Model, text)
+			say(text)
 		}
 		if !pause.For(ctx, askEvery) {
 			return ctx.Err()
@@ -123,12 +142,14 @@ func (r *planRun) await(ctx context.Context, outcome *Outcome) error {
 	}
 }
 
-// asks asks a version for its first example's predictions.
-func (r *planRun) asks(ctx context.Context, outcome *Outcome, s *spec.Spec) error {
-	features, err := json.Marshal(s.Examples[0].Features)
+func (p inPlace) answersCalls() bool { return slices.Contains(p.spec.Serve, modelmanager.RealTime) }
+
+// first asks the version for its first example's predictions.
+func (p inPlace) first(ctx context.Context) error {
+	features, err := json.Marshal(p.spec.Examples[0].Features)
 	if err != nil {
 		return err
 	}
-	_, err = r.Server.Predict(ctx, outcome.Model, outcome.Version, modelmanager.PredictRequest{Rows: []json.RawMessage{features}, OnError: "partial"})
+	_, err = p.server.Predict(ctx, p.spec.Name, p.version, modelmanager.PredictRequest{Rows: []json.RawMessage{features}, OnError: "partial"})
 	return err
 }

@@ -13,7 +13,7 @@ import (
 
 // askInJob asks a live version that serves batch only, by a job of the rows; nil
 // where it rejects one. The job's data are deleted once they are read.
-func askInJob(ctx context.Context, server LiveServer, c *Comparison, rows []json.RawMessage) (_ []json.RawMessage, err error) {
+func askInJob(ctx context.Context, server JobServer, c *Comparison, rows []json.RawMessage) (_ []json.RawMessage, err error) {
 	ctx, stop := context.WithTimeout(ctx, liveWait)
 	defer stop()
 	const name = "rows.jsonl"

@@ -73,7 +73,7 @@ type trial struct {
 func (v *Validator) run(ctx context.Context, t trial) (err error) {
 	s, report := t.Spec, t.report
 	if s.NeedsImage() {
-		report.Skipped = "it runs in an image of its own, which can't be run here"
+		report.Skipped = "it runs in an image of its own, which can't be run here; publishing runs them in its place, before it takes traffic"
 		return nil
 	}
 	begin := time.Now()
@@ -122,7 +122,7 @@ func (v *Validator) run(ctx context.Context, t trial) (err error) {
 	defer predictor.Close()
 	report.Start = spec.Duration(time.Since(begin).Round(time.Millisecond))
 
-	run := &examplesRun{spec: s, features: features, predictions: predictions, predictor: predictor}
+	run := &examplesRun{spec: s, features: features, asks: &atWork{predictor: predictor, predictions: predictions}}
 	t.say("running its examples: %d", len(s.Examples))
 	outcomes, err := run.all(ctx, request.Record, report)
 	if err == nil && t.answered != nil {
@@ -184,16 +184,43 @@ func decodeExamples(s *spec.Spec, features *dataset.Schema) (*dataset.Request, e
 	return request, nil
 }
 
-// examplesRun asks one worker for the predictions of a model's examples.
+// examplesRun asks for the predictions of a model's examples.
 type examplesRun struct {
-	spec        *spec.Spec
-	features    *dataset.Schema
-	predictions *dataset.Schema
-	predictor   worker.Predictor
+	spec     *spec.Spec
+	features *dataset.Schema
+	asks     asker
+}
+
+// asker is who is asked: the model's worker, or a version in its place.
+type asker interface {
+	// ask returns the outcome of each row.
+	ask(ctx context.Context, rows arrow.RecordBatch) ([]outcome, error)
+}
+
+func (r *examplesRun) ask(ctx context.Context, rows arrow.RecordBatch) ([]outcome, error) {
+	outcomes, err := r.asks.ask(ctx, rows)
+	if err != nil {
+		return nil, fmt.Errorf("validating %s: %w", r.spec.Name, err)
+	}
+	return outcomes, nil
 }
 
 // all runs the examples in every way, and returns what came of them together.
 func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *Report) ([]outcome, error) {
+	together, err := r.together(ctx, rows, report)
+	if err != nil || r.spec.SeesAllRows() {
+		return together, err
+	}
+	if oneKind(r.spec.Examples) {
+		if err := r.amongOthers(ctx, together[0], nil); err != nil {
+			return together, err
+		}
+	}
+	return together, r.independent(ctx, rows, together)
+}
+
+// together runs the examples in one call, and reports what each answers.
+func (r *examplesRun) together(ctx context.Context, rows arrow.RecordBatch, report *Report) ([]outcome, error) {
 	together, err := r.ask(ctx, rows)
 	if err != nil {
 		return nil, err
@@ -205,15 +232,7 @@ func (r *examplesRun) all(ctx context.Context, rows arrow.RecordBatch, report *R
 		}
 		report.Examples = append(report.Examples, result)
 	}
-	if r.spec.SeesAllRows() {
-		return together, nil
-	}
-	if oneKind(r.spec.Examples) {
-		if err := r.amongOthers(ctx, together[0], nil); err != nil {
-			return together, err
-		}
-	}
-	return together, r.independent(ctx, rows, together)
+	return together, nil
 }
 
 // independent checks that each row's predictions don't change with the rows
@@ -276,17 +295,22 @@ func (o outcome) String() string {
 	return string(o.prediction)
 }
 
-// ask returns the outcome of each row.
-func (r *examplesRun) ask(ctx context.Context, rows arrow.RecordBatch) ([]outcome, error) {
+// atWork asks a model's worker.
+type atWork struct {
+	predictor   worker.Predictor
+	predictions *dataset.Schema
+}
+
+func (r *atWork) ask(ctx context.Context, rows arrow.RecordBatch) ([]outcome, error) {
 	n := int(rows.NumRows())
 	answer, err := r.predictor.Predict(ctx, rows)
 	if err != nil {
-		return nil, fmt.Errorf("validating %s: %w", r.spec.Name, err)
+		return nil, err
 	}
 	defer answer.Record.Release()
 	checked, bad, err := r.predictions.CheckPredictions(answer.Record, n)
 	if err != nil {
-		return nil, fmt.Errorf("validating %s: %w", r.spec.Name, err)
+		return nil, err
 	}
 	defer checked.Release()
 	outcomes := make([]outcome, n)

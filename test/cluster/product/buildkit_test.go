@@ -39,6 +39,17 @@ func (i *installation) dockerfile(t *testing.T) {
 	if again := i.run(t, arguments...); !strings.Contains(again, "version 1 (published before") {
 		t.Errorf("published again: %s", again)
 	}
+	// A version that answers other than its examples say takes no traffic.
+	settings := filepath.Join(dir, "model.yaml")
+	edit(t, settings, "days: 2.5", "days: 2")
+	wrong := i.program(t.Context(), i.mm, arguments...)
+	if output, err := wrong.CombinedOutput(); err == nil || !strings.Contains(string(output), "version 2 of delivery-days is published, but takes no traffic") || !strings.Contains(string(output), "days is 2.5, and should be 2") {
+		t.Errorf("with a wrong example: %v\n%s", err, output)
+	}
+	if info, err := i.api.Model(t.Context(), model); err != nil || info.Latest != 2 || info.Traffic.Now().Largest() != 1 {
+		t.Errorf("with a wrong example the model is %+v (%v)", info, err)
+	}
+	edit(t, settings, "days: 2", "days: 2.5")
 	// A step that fails changes nothing.
 	edit(t, filepath.Join(dir, "coefficients.csv"), "0.01", "far")
 	failing := i.program(t.Context(), i.mm, arguments...)
