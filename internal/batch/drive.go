@@ -51,6 +51,9 @@ func (d *drive) run(ctx context.Context) (*end, error) {
 			return end, err
 		}
 	}
+	if err := d.fits(); err != nil {
+		return nil, err
+	}
 	d.used, d.active = 0, false // making the plan doesn't count
 	if total, done := d.t.shards(); done < total {
 		if err := d.start(ctx, platform.StepShards, total); err != nil {

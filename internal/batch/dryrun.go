@@ -15,6 +15,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/spec"
 	"modelmanager.dev/internal/wording"
 )
 
@@ -66,7 +67,7 @@ func (s *Service) dryRun(ctx context.Context, request Request, most int64, progr
 	if err != nil {
 		return modelmanager.JobCheck{}, err
 	}
-	d := &dryRun{src: &countedSource{Source: src}, fields: parsed.Features, output: request.Output, most: most, progress: progress}
+	d := &dryRun{src: &countedSource{Source: src}, spec: parsed, fields: parsed.Features, output: request.Output, most: most, progress: progress}
 	if d.predictions, err = dataset.Compile(parsed.Predictions); err != nil {
 		return modelmanager.JobCheck{}, err
 	}
@@ -78,6 +79,7 @@ func (s *Service) dryRun(ctx context.Context, request Request, most int64, progr
 
 type dryRun struct {
 	src         *countedSource
+	spec        *spec.Spec
 	fields      []modelmanager.Field
 	predictions *dataset.Schema
 	output      modelmanager.JobOutput
@@ -160,7 +162,21 @@ func (d *dryRun) look(ctx context.Context, asked modelmanager.JobInput) error {
 	if err := dataset.CheckOutput(d.check.Headers, d.predictions, output); err != nil {
 		d.problem(modelmanager.ColumnProblem{Code: modelmanager.CodeOf(err), Message: err.Error()})
 	}
-	return d.read(ctx, input)
+	if err := d.read(ctx, input); err != nil {
+		return err
+	}
+	rows, known := d.check.Rows, d.check.Complete
+	if !known {
+		if rows, known, err = saidRows(ctx, d.src); err != nil {
+			return err
+		}
+	}
+	if known {
+		if err := fits(d.spec, output, output.Format, rows); err != nil {
+			d.problem(modelmanager.ColumnProblem{Code: modelmanager.CodeOf(err), Message: err.Error()})
+		}
+	}
+	return nil
 }
 
 // cellsOf finds out how numbers and dates are written, now that it is known which

@@ -67,6 +67,14 @@ type Manifest struct {
 	Incomplete  []int        `json:"incomplete,omitempty"`
 }
 
+// outputRows is how many rows the output has.
+func (m *Manifest) outputRows() int64 {
+	if m.Output.Rejected == "inline" {
+		return m.Rows.Read
+	}
+	return m.Rows.Predicted
+}
+
 // cancellation is cancel.json.
 type cancellation struct {
 	By string    `json:"by,omitempty"`

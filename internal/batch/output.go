@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
 )
 
 // results returns what a job's shards have committed, in input order, if its
@@ -99,6 +100,9 @@ func (s *Service) Output(ctx context.Context, id string, w io.Writer) error {
 	}
 	if m.State == modelmanager.JobCancelled {
 		return modelmanager.Errorf(modelmanager.CodeCancelled, "job %s was cancelled; it has no output", id)
+	}
+	if err := dataset.FitsFormat(m.Output.Format, m.outputRows()); err != nil {
+		return err // before it is put together
 	}
 	switch m.Output.Format {
 	case "csv", "jsonl":

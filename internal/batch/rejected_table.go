@@ -19,6 +19,10 @@ func (s *Service) RejectedTable(ctx context.Context, id, format string, w io.Wri
 	if err != nil {
 		return err
 	}
+	if format == "xlsx" && m.Rows.Rejected > dataset.SheetRows {
+		return modelmanager.Errorf(modelmanager.CodeTooLarge,
+			"%d rows were rejected, and an Excel sheet holds %d below its header; ask for them as csv or jsonl", m.Rows.Rejected, dataset.SheetRows)
+	}
 	columns, err := s.inputColumns(ctx, m, records)
 	if err != nil {
 		return err

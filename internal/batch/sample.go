@@ -73,10 +73,7 @@ func (l *sampler) look(ctx context.Context, predictions []modelmanager.Field) (m
 	}
 	l.spread = spreadsOf(fields)
 	parts := l.m.Parts
-	l.sample.Total, l.sample.AllParts = l.m.Rows.Predicted, len(parts)
-	if l.m.Output.Rejected == "inline" {
-		l.sample.Total = l.m.Rows.Read
-	}
+	l.sample.Total, l.sample.AllParts = l.m.outputRows(), len(parts)
 	chosen := min(len(parts), sampleParts)
 	for i := range chosen {
 		if err := l.part(ctx, parts[i*len(parts)/chosen], sampleRows/chosen); err != nil {

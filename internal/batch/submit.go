@@ -67,6 +67,9 @@ func (s *Service) Submit(ctx context.Context, request Request) (modelmanager.Job
 	if err != nil {
 		return modelmanager.Job{}, err
 	}
+	if err := s.fitsAtOnce(ctx, request, parsed, src); err != nil {
+		return modelmanager.Job{}, err
+	}
 	id, err := s.claim(ctx, request, print)
 	if err != nil {
 		return modelmanager.Job{}, err

@@ -99,6 +99,17 @@ func ParquetFooter(ctx context.Context, src Source) (int64, error) {
 	return int64(binary.LittleEndian.Uint32(end)) + int64(parquetTail), nil
 }
 
+// ParquetRows returns how many rows a Parquet file says it has.
+func ParquetRows(ctx context.Context, src Source) (rows int64, err error) {
+	defer guardParquet(&err)
+	f, err := openParquetFile(ctx, src)
+	if err != nil {
+		return 0, err
+	}
+	defer f.reader.Close()
+	return f.reader.NumRows(), nil
+}
+
 // parquetSource streams a range of rows.
 type parquetSource struct {
 	file     *parquetFile

@@ -15,6 +15,19 @@ import (
 
 const xlsxCellText = 32_767 // UTF-16 units that a cell holds
 
+// SheetRows is how many rows an Excel sheet has below that of its header.
+const SheetRows = excelize.TotalRows - 1
+
+// FitsFormat refuses with CodeTooLarge a file of so many rows that its format
+// can't hold: a workbook, of which only one sheet is made.
+func FitsFormat(format string, rows int64) error {
+	if format != formatXLSX || rows <= SheetRows {
+		return nil
+	}
+	return modelmanager.Errorf(modelmanager.CodeTooLarge,
+		"an Excel file of %d rows can't be made: a sheet holds %d below its header, and several sheets aren't made; set output.format to csv or parquet", rows, SheetRows)
+}
+
 // xlsxWriter writes a workbook of one sheet. Rows go to a temporary file; the
 // workbook is put together by close.
 type xlsxWriter struct {
@@ -58,9 +71,8 @@ func newXLSXBook(sheet string) (*xlsxBook, error) {
 
 // add writes a row.
 func (b *xlsxBook) add(cells []any) error {
-	if b.row == excelize.TotalRows {
-		return modelmanager.Errorf(modelmanager.CodeTooLarge,
-			"a sheet has at most %d rows; set output.format to csv or parquet", excelize.TotalRows)
+	if b.row > SheetRows { // the header is one more
+		return FitsFormat(formatXLSX, int64(b.row))
 	}
 	b.row++
 	for i, cell := range cells {

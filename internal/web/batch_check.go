@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/problem"
 	"modelmanager.dev/internal/spec"
 )
@@ -188,6 +189,9 @@ func (p *checkPage) describe(request modelmanager.JobRequest, check modelmanager
 	p.ReadAs = readAs(check.Input)
 	for _, format := range []choice{{Value: "", Name: "As the file came"}, {Value: "csv", Name: "CSV"}, {Value: "xlsx", Name: "Excel"}, {Value: "parquet", Name: "Parquet"}, {Value: "jsonl", Name: "JSON Lines"}} {
 		format.On = format.Value == request.Output.Format
+		if !format.On && check.Complete && dataset.FitsFormat(format.Value, check.Rows) != nil {
+			continue
+		}
 		p.Formats = append(p.Formats, format)
 	}
 	p.Doubtful = !read || check.Rejected == check.Rows

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/problem"
 	"modelmanager.dev/internal/web/chart"
 )
@@ -26,6 +27,7 @@ type resultsView struct {
 	Thrown   bool // away: the job was cancelled; its file may still be there
 	Wrong    *problem.Problem
 	Format   string // of the result, for people
+	InParts  bool   // it can't be one file
 	Columns  []resultColumn
 	Rows     [][]resultCell
 	Of       string // "20 of 1,500 rows"
@@ -48,6 +50,7 @@ func (v *visit) results(job modelmanager.Job) *resultsView {
 		view.Thrown = true
 		return view
 	}
+	view.InParts = dataset.FitsFormat(outputFormat(job), job.Rows.Predicted) != nil
 	if job.Rows.Predicted > 0 || job.Output.Rejected == "inline" && job.Rows.Read > 0 {
 		sample, err := v.api().SampleJob(v.ctx(), job.ID, resultRows)
 		if err != nil {

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"html"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
 )
 
 // download fetches a file.
@@ -143,5 +145,35 @@ func TestOperations(t *testing.T) {
 	has(t, page, "Models asleep 1 of 1", "Nothing that runs is in trouble.", "Everything is asleep")
 	if !strings.Contains(page, `data-every="5"`) {
 		t.Error("nobody would see it change")
+	}
+}
+
+// TestExcelIsOfferedForWhatASheetHolds: nobody is offered a file that can't be made.
+func TestExcelIsOfferedForWhatASheetHolds(t *testing.T) {
+	w := newJobsWorld(t)
+	address := w.begin([]byte("x,side\n1,left\nmuch,left\n"))
+	w.finished()
+	excel, lines := address+"/rejected?format=xlsx", address+"/rejected?format=csv"
+	if page := w.page(address); !strings.Contains(page, excel) || !strings.Contains(page, lines) {
+		t.Error("a few rejected rows aren't offered")
+	}
+	key := strings.TrimPrefix(address, "/") + "/manifest.json"
+	var m map[string]any
+	data, err := w.bucket.ReadAll(t.Context(), key, 1<<20)
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m["rows"].(map[string]any)["rejected"] = dataset.SheetRows + 1
+	if data, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.bucket.WriteAll(t.Context(), key, data); err != nil {
+		t.Fatal(err)
+	}
+	if page := w.page(address); strings.Contains(page, excel) || !strings.Contains(page, lines) {
+		t.Error("more rejected rows than a sheet holds are offered as Excel, or not at all")
 	}
 }

@@ -55,6 +55,8 @@ type jobsWorld struct {
 	browser *http.Client
 	at      *url.URL // the page that the browser shows
 
+	bucket *storage.Bucket
+
 	mu   sync.Mutex
 	hold chan struct{} // calls of workers wait for it, unless it is nil
 }
@@ -71,6 +73,7 @@ func newJobsWorld(t testing.TB) *jobsWorld {
 	logger := slog.New(slog.DiscardHandler)
 	bucket, err := storage.Open(t.Context(), "mem://")
 	must(err)
+	w.bucket = bucket
 	locations, err := storage.NewLocations(t.Context(), nil)
 	must(err)
 	uploads := storage.NewUploads(bucket)

@@ -11,31 +11,33 @@ import (
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/web/chart"
 )
 
 // functions are what templates can call.
 func (w *Web) functions() template.FuncMap {
 	return template.FuncMap{
-		"asset":    w.assets.url,
-		"path":     pathOf,
-		"ago":      func(t time.Time) string { return ago(time.Now(), t) },
-		"moment":   func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
-		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"count":    count,
-		"plural":   plural,
-		"number":   number,
-		"bytes":    byteSize,
-		"health":   healthWord,
-		"lines":    func(text string) []string { return strings.Split(text, "\n") },
-		"join":     strings.Join,
-		"dict":     dict,
-		"gauge":    chart.Gauge,
-		"stepOf":   func(index int) int { return index + 1 },
-		"orList":   func(words []string) string { return listed(words, "or") },
-		"crumbs":   crumbs,
-		"sentence": sentence,
-		"labelled": asLabelled,
+		"asset":     w.assets.url,
+		"path":      pathOf,
+		"ago":       func(t time.Time) string { return ago(time.Now(), t) },
+		"moment":    func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
+		"iso":       func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"count":     count,
+		"plural":    plural,
+		"number":    number,
+		"bytes":     byteSize,
+		"health":    healthWord,
+		"lines":     func(text string) []string { return strings.Split(text, "\n") },
+		"join":      strings.Join,
+		"dict":      dict,
+		"gauge":     chart.Gauge,
+		"stepOf":    func(index int) int { return index + 1 },
+		"orList":    func(words []string) string { return listed(words, "or") },
+		"crumbs":    crumbs,
+		"sentence":  sentence,
+		"labelled":  asLabelled,
+		"sheetRows": func() int64 { return dataset.SheetRows },
 		"seconds": func(d time.Duration) string {
 			return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 		},
