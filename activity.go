@@ -5,6 +5,9 @@ import "time"
 // Activity is what runs at a moment, on all servers: GET /v1/activity.
 type Activity struct {
 	At time.Time `json:"at"`
+	// KnownSince is when the server that was started last began to count: of what
+	// was before, some calls may be missing.
+	KnownSince time.Time `json:"known_since"`
 	// Versions are those that aren't cold: that have replicas, or calls under
 	// way, or were called in the last five minutes. By model, then by version.
 	Versions []VersionActivity `json:"versions"`
@@ -47,6 +50,7 @@ type ModelActivity struct {
 	// is the minute under way.
 	From       time.Time        `json:"from"`
 	To         time.Time        `json:"to"`
+	KnownSince time.Time        `json:"known_since"`          // as in Activity
 	Versions   []VersionMinutes `json:"versions"`             // that did anything, by number
 	Incomplete string           `json:"incomplete,omitempty"` // as in Activity
 }

@@ -214,7 +214,7 @@ func TestTwoServersAreAddedUp(t *testing.T) {
 		}
 	}
 	b.recorder.Counter(one).Record(now.Add(-59*time.Minute), Call{Status: 200}) // clocks may go back
-	want := modelmanager.Activity{At: now, Versions: []modelmanager.VersionActivity{
+	want := modelmanager.Activity{At: now, KnownSince: now, Versions: []modelmanager.VersionActivity{
 		{
 			Model: "m", Version: 1, Health: modelmanager.Health{State: modelmanager.Starting, Reason: "of version 1"},
 			Replicas: 1, Pending: 1, InFlight: 3, LastCall: new(now),
@@ -266,6 +266,35 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 	}
 	if got := b.service.Now(t.Context()); got.Incomplete != "" || len(got.Versions) != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestWhatARestartedServerForgotIsTold: all is known since the server that was
+// started last counts, whoever is asked, and whether anything runs or not.
+func TestWhatARestartedServerForgotIsTold(t *testing.T) {
+	first := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	now := first
+	a, b := two(t, func() time.Time { return now })
+	now = now.Add(10 * time.Minute)
+	restarted := New(Config{
+		Recorder: NewRecorder(), Platform: b, Loads: func() []Load { return nil },
+		Peers: found{b}, Key: []byte("a key of thirty-two bytes or more"), Now: func() time.Time { return now },
+	})
+	defer restarted.Close()
+	internal := httptest.NewServer(restarted.Handler())
+	defer internal.Close()
+	if got := a.service.Now(t.Context()).KnownSince; !got.Equal(first) {
+		t.Errorf("before: %v", got)
+	}
+	a.peers[0].URL = internal.URL
+	now = now.Add(time.Minute)
+	for name, s := range map[string]*Service{"the other": a.service, "itself": restarted} {
+		if got := s.Now(t.Context()); !got.KnownSince.Equal(first.Add(10*time.Minute)) || len(got.Versions) != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if got := s.Model(t.Context(), "m"); !got.KnownSince.Equal(first.Add(10*time.Minute)) || len(got.Versions) != 0 {
+			t.Errorf("%s, of a model: %+v", name, got)
+		}
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 // minutes is how many of them a model's activity shows.
 const minutes = int(Kept / coarse)
 
-// modelPart is what one server has of a version in the last hour.
+// modelPart is what one server has of a version in the last hour. One part has
+// no version: it tells since when the server counts.
 type modelPart struct {
-	Version int    `json:"version"`
-	Slots   []Slot `json:"slots,omitempty"`
+	Version int       `json:"version"`
+	Since   time.Time `json:"since,omitzero"`
+	Slots   []Slot    `json:"slots,omitempty"`
 	// Replicas are those of each minute from From on.
 	From     int64 `json:"from,omitempty"` // seconds since 1970
 	Replicas []int `json:"replicas,omitempty"`
@@ -45,7 +47,8 @@ func (s *Service) ownModel(model string) []modelPart {
 		part := of(version)
 		part.From, part.Replicas = from, counts
 	}
-	list := make([]modelPart, 0, len(own))
+	list := make([]modelPart, 0, len(own)+1)
+	list = append(list, modelPart{Since: s.since})
 	for _, part := range own {
 		list = append(list, *part)
 	}
@@ -56,9 +59,13 @@ func (s *Service) ownModel(model string) []modelPart {
 func (s *Service) Model(ctx context.Context, model string) modelmanager.ModelActivity {
 	parts, err := s.model.About(ctx, model)
 	from := firstMinute(s.config.Now())
-	versions := map[int]*[minutes]minute{}
+	versions, since := map[int]*[minutes]minute{}, s.since
 	index := func(second int64) int { return int((second - from) / int64(coarse/time.Second)) }
 	for _, part := range parts {
+		if part.Version == 0 {
+			since = later(since, part.Since)
+			continue
+		}
 		v := versions[part.Version]
 		if v == nil {
 			v = new([minutes]minute)
@@ -78,7 +85,7 @@ func (s *Service) Model(ctx context.Context, model string) modelmanager.ModelAct
 	}
 	start := time.Unix(from, 0).UTC()
 	activity := modelmanager.ModelActivity{
-		Model: model, From: start, To: start.Add(Kept), Versions: []modelmanager.VersionMinutes{}, Incomplete: incomplete(err),
+		Model: model, From: start, To: start.Add(Kept), KnownSince: since.UTC(), Versions: []modelmanager.VersionMinutes{}, Incomplete: incomplete(err),
 	}
 	for _, number := range slices.Sorted(maps.Keys(versions)) {
 		if shown := show(number, start, versions[number]); len(shown.Minutes) > 0 {

@@ -50,6 +50,7 @@ type Config struct {
 // many goroutines.
 type Service struct {
 	config   Config
+	since    time.Time // when this server began to count
 	replicas *replicas
 	now      *peers.Collector[nowPart]
 	model    *peers.Collector[modelPart]
@@ -61,7 +62,7 @@ func New(config Config) *Service {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	s := &Service{config: config, replicas: newReplicas()}
+	s := &Service{config: config, since: config.Now(), replicas: newReplicas()}
 	s.now = peers.NewQuestion(config.Peers, config.Key, pathNow, s.ownNow)
 	s.model = peers.NewQuestion(config.Peers, config.Key, pathModel, s.ownModel)
 	s.cancel = config.Platform.Subscribe(func(event platform.ReplicaEvent) { s.replicas.changed(config.Now(), event) })
@@ -84,9 +85,11 @@ func (s *Service) Handler() http.Handler {
 }
 
 // nowPart is what one server has of a version now. All servers see all
-// replicas; calls are each server's own.
+// replicas; calls are each server's own. One part has no version: it tells since
+// when the server counts.
 type nowPart struct {
 	Ref      platform.Ref `json:"ref"`
+	Since    time.Time    `json:"since,omitzero"`
 	Replicas int          `json:"replicas,omitempty"`
 	Pending  int          `json:"pending,omitempty"`
 	InFlight int          `json:"in_flight,omitempty"`
@@ -118,7 +121,8 @@ func (s *Service) ownNow(string) []nowPart {
 		part := of(ref)
 		part.Counts, part.Last = l.counts, l.last
 	}
-	list := make([]nowPart, 0, len(own))
+	list := make([]nowPart, 0, len(own)+1)
+	list = append(list, nowPart{Since: s.since})
 	for _, part := range own {
 		list = append(list, *part)
 	}
@@ -129,8 +133,12 @@ func (s *Service) ownNow(string) []nowPart {
 func (s *Service) Now(ctx context.Context) modelmanager.Activity {
 	at := s.config.Now()
 	parts, err := s.now.All(ctx)
-	sum := map[platform.Ref]*nowPart{}
+	sum, since := map[platform.Ref]*nowPart{}, s.since
 	for _, part := range parts {
+		if part.Ref.Model == "" {
+			since = later(since, part.Since)
+			continue
+		}
 		v := sum[part.Ref]
 		if v == nil {
 			v = &nowPart{Ref: part.Ref}
@@ -140,14 +148,12 @@ func (s *Service) Now(ctx context.Context) modelmanager.Activity {
 		v.InFlight += part.InFlight
 		v.Waiting += part.Waiting
 		v.Counts = v.Plus(part.Counts)
-		if part.Last.After(v.Last) {
-			v.Last = part.Last
-		}
+		v.Last = later(v.Last, part.Last)
 	}
 	refs := slices.SortedFunc(maps.Keys(sum), func(a, b platform.Ref) int {
 		return cmp.Or(cmp.Compare(a.Model, b.Model), cmp.Compare(a.Version, b.Version))
 	})
-	activity := modelmanager.Activity{At: at.UTC(), Versions: make([]modelmanager.VersionActivity, len(refs)), Incomplete: incomplete(err)}
+	activity := modelmanager.Activity{At: at.UTC(), KnownSince: since.UTC(), Versions: make([]modelmanager.VersionActivity, len(refs)), Incomplete: incomplete(err)}
 	for i, ref := range refs {
 		v := sum[ref]
 		activity.Versions[i] = modelmanager.VersionActivity{
@@ -159,6 +165,13 @@ func (s *Service) Now(ctx context.Context) modelmanager.Activity {
 		}
 	}
 	return activity
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func incomplete(err error) string {

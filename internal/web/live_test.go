@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"modelmanager.dev"
 )
@@ -72,5 +73,57 @@ func TestAPageIsThereAtOnce(t *testing.T) {
 	answer := newBrowser(t, newWeb(t, failing)).get("/models/plain")
 	if text := saidBy(t, answer.Body.String()); answer.Code != http.StatusOK || !strings.Contains(text, "What it needs") || !strings.Contains(text, "can’t be known now. Nobody counts.") {
 		t.Errorf("%d %s", answer.Code, text)
+	}
+}
+
+// TestNothingIsSaidOfWhatNobodyKnows: of the time before a server was started
+// the page says no number, and the charts have a gap.
+func TestNothingIsSaidOfWhatNobodyKnows(t *testing.T) {
+	from := time.Date(2026, 11, 22, 8, 30, 0, 0, time.UTC)
+	minute := func(after int, calls int64) modelmanager.MinuteActivity {
+		return modelmanager.MinuteActivity{At: from.Add(time.Duration(after) * time.Minute), Replicas: 1, CallCounts: modelmanager.CallCounts{Calls: calls}}
+	}
+	for _, test := range []struct {
+		name    string
+		since   time.Duration // after the hour's beginning
+		minutes []modelmanager.MinuteActivity
+		says    string
+		dots    int // values of the chart of calls
+	}{
+		{"all is known", -time.Hour, []modelmanager.MinuteActivity{minute(1, 7), minute(50, 2)}, "9 calls in the last hour, none of which failed.", 60},
+		{"a server was restarted", 42*time.Minute + 30*time.Second, []modelmanager.MinuteActivity{minute(1, 7), minute(50, 2)},
+			"Known since 09:12 UTC: 2 calls in the last hour, none of which failed.", 18},
+		{"nobody has asked since", 42 * time.Minute, []modelmanager.MinuteActivity{minute(1, 7)}, "Known since 09:12 UTC: nobody has asked since then.", 0},
+		{"nobody has asked", -time.Hour, nil, "Nobody has asked in the last hour.", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			api := trafficAPI(t, func(*modelmanager.ModelInfo) {})
+			api.json("GET /v1/models/plain/activity", modelmanager.ModelActivity{Model: "plain", From: from, To: from.Add(time.Hour), KnownSince: from.Add(test.since),
+				Versions: []modelmanager.VersionMinutes{{Version: 2, Minutes: test.minutes}}})
+			body := newBrowser(t, newWeb(t, api)).get("/models/plain").Body.String()
+			if text := saidBy(t, body); !strings.Contains(text, test.says) {
+				t.Errorf("it doesn't say %q: %s", test.says, text)
+			}
+			_, line, _ := strings.Cut(body, `class="line-1" d="`)
+			line, _, _ = strings.Cut(line, `"`)
+			if got := strings.Count(line, "M") + strings.Count(line, "L"); got != test.dots {
+				t.Errorf("the line of calls has %d values, not %d: %s", got, test.dots, line)
+			}
+		})
+	}
+}
+
+// TestOperationsSaysSinceWhenCallsAreKnown: of less than five minutes, too.
+func TestOperationsSaysSinceWhenCallsAreKnown(t *testing.T) {
+	at := time.Date(2026, 11, 22, 9, 15, 0, 0, time.UTC)
+	for ago, says := range map[time.Duration]bool{3 * time.Minute: true, 10 * time.Minute: false} {
+		f := &fakeAPI{ServeMux: http.NewServeMux()}
+		f.json("GET /v1/activity", modelmanager.Activity{At: at, KnownSince: at.Add(-ago)})
+		f.json("GET /v1/jobs", modelmanager.JobList{})
+		f.json("GET /v1/models", modelmanager.ModelList{})
+		text := saidBy(t, newBrowser(t, newWeb(t, f)).get("/operations").Body.String())
+		if strings.Contains(text, "known since 09:12 UTC") != says || strings.Contains(text, "nothing has been called since 09:12 UTC") != says {
+			t.Errorf("after %v: %s", ago, text)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"time"
 
 	"modelmanager.dev"
 	"modelmanager.dev/client"
@@ -23,6 +24,7 @@ type operationsPage struct {
 	At          modelmanager.Activity
 	Incomplete  bool   // other servers haven't been waited for
 	Missing     string // which of them didn't tell
+	Since       string // when calls were first counted, if that was less than five minutes ago
 	Known       bool   // how models are
 	Models      int
 	Awake       int // models
@@ -58,6 +60,9 @@ func (v *visit) operations() error {
 	page := operationsPage{At: activity, Incomplete: activity.Incomplete != "" && !full}
 	if full {
 		page.Missing = sentence(activity.Incomplete)
+	}
+	if activity.At.Sub(activity.KnownSince) < 5*time.Minute {
+		page.Since = clock(activity.KnownSince)
 	}
 	for _, version := range activity.Versions {
 		page.InFlight += version.InFlight

@@ -32,26 +32,59 @@ func (v *visit) lastHour(model string) hourPart {
 	if full {
 		part.Note = sentence(activity.Incomplete)
 	}
+	activity = known(activity)
 	var errors int64
 	for _, version := range activity.Versions {
-		part.Calls += version.Total.Calls
-		errors += version.Total.Errors
+		for _, minute := range version.Minutes {
+			part.Calls += minute.Calls
+			errors += minute.Errors
+		}
+	}
+	since := ""
+	if activity.KnownSince.After(activity.From) {
+		since = "Known since " + clock(activity.KnownSince) + ": "
 	}
 	switch {
 	case part.Calls == 0 && part.Incomplete:
 		part.Says = "No calls are known of yet."
+	case part.Calls == 0 && since != "":
+		part.Says = since + "nobody has asked since then."
 	case part.Calls == 0:
 		part.Says = "Nobody has asked in the last hour."
 	case errors == 0:
-		part.Says = plural(part.Calls, "call") + " in the last hour, none of which failed."
+		part.Says = since + plural(part.Calls, "call") + " in the last hour, none of which failed."
 	default:
-		part.Says = fmt.Sprintf("%s in the last hour; %s failed.", plural(part.Calls, "call"), count(errors))
+		part.Says = since + fmt.Sprintf("%s in the last hour; %s failed.", plural(part.Calls, "call"), count(errors))
 	}
 	if len(activity.Versions) > 0 {
 		part.Charts = activityCharts(activity)
 	}
 	return part
 }
+
+// known is an activity without the minutes before it is known: what a server
+// counted that was restarted is missing in them.
+func known(activity modelmanager.ModelActivity) modelmanager.ModelActivity {
+	first := activity.KnownSince.Truncate(time.Minute)
+	versions := activity.Versions
+	activity.Versions = nil
+	for _, version := range versions {
+		minutes := version.Minutes
+		version.Minutes = nil
+		for _, minute := range minutes {
+			if !minute.At.Before(first) {
+				version.Minutes = append(version.Minutes, minute)
+			}
+		}
+		if len(version.Minutes) > 0 {
+			activity.Versions = append(activity.Versions, version)
+		}
+	}
+	return activity
+}
+
+// clock is a time of the last hour.
+func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
 
 // activityCharts draws the last hour, minute by minute.
 func activityCharts(activity modelmanager.ModelActivity) []template.HTML {
@@ -60,13 +93,17 @@ func activityCharts(activity modelmanager.ModelActivity) []template.HTML {
 	for i := range labels {
 		labels[i] = activity.From.Add(time.Duration(i) * time.Minute).UTC().Format("15:04")
 	}
-	// each makes a line per version of what of a minute says.
+	first := activity.KnownSince.Truncate(time.Minute)
+	// each makes a line per version of what of a minute says. Of a minute that
+	// nobody knows it says nothing.
 	each := func(absent float64, of func(modelmanager.MinuteActivity) float64) []chart.Series {
 		var series []chart.Series
 		for _, version := range activity.Versions {
 			s := chart.Series{Name: fmt.Sprintf("version %d", version.Version), Values: make([]float64, minutes)}
 			for i := range s.Values {
-				s.Values[i] = absent
+				if s.Values[i] = absent; activity.From.Add(time.Duration(i) * time.Minute).Before(first) {
+					s.Values[i] = math.NaN()
+				}
 			}
 			for _, minute := range version.Minutes {
 				if i := int(minute.At.Sub(activity.From) / time.Minute); i >= 0 && i < minutes {
