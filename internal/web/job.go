@@ -35,7 +35,7 @@ type jobPage struct {
 	Options []string
 	Results *resultsView // of a finished job
 	Again   string       // where the same file can be looked at again; "": it can't
-	Reload  int          // seconds, without JavaScript; 0: not at all
+	Reload  int          // how often a script looks again, in seconds; 0: the job has ended
 	Failed  *problem.Problem
 }
 

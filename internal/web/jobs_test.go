@@ -44,8 +44,11 @@ func TestAJobIsFollowed(t *testing.T) {
 	w.pause()
 	address := w.begin(rowsOf(2500))
 	page := w.page(address)
-	if !strings.Contains(page, `<meta http-equiv="refresh"`) || !strings.Contains(page, `data-events="`+address+`/live"`) {
+	if !strings.Contains(page, `<noscript><p><a href="`+address+`">See how it is now</a></p></noscript>`) || !strings.Contains(page, `data-events="`+address+`/live"`) {
 		t.Error("nobody would see it go on")
+	}
+	if strings.Contains(page, "http-equiv") {
+		t.Error("the page goes away from under who reads it")
 	}
 	has(t, page, "You can close this page", "Cancel the job…")
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.absolute(address+"/live"), nil)
@@ -76,7 +79,7 @@ func TestAJobIsFollowed(t *testing.T) {
 	}
 	page = w.page(address)
 	has(t, page, "Done, with rejected rows", "From all 2,497 rows.", "Here are the first 20 of 2,497 rows", "6 CPU-hours", "13 brings bad luck")
-	if strings.Contains(page, "http-equiv") || strings.Contains(page, "data-events") {
+	if strings.Contains(page, "See how it is now") || strings.Contains(page, "data-events") {
 		t.Error("a finished job is still followed")
 	}
 	if strings.Contains(page, "style=") {
