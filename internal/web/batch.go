@@ -58,7 +58,20 @@ func (v *visit) batch() error {
 		}
 		return v.showCheck(request, v.checkWhole(request, nil))
 	}
-	return v.chooseFile(http.StatusOK, nil)
+	version, err := v.askedVersion()
+	if err != nil {
+		return err
+	}
+	return v.chooseFile(version, nil)
+}
+
+// askedVersion is the version that an address asks for; 0: the one that the
+// traffic says.
+func (v *visit) askedVersion() (int, error) {
+	if text := v.query("version"); text != "" {
+		return versionNumber(text)
+	}
+	return 0, nil
 }
 
 // batchModel is the model that a page about files is about, with the spec of
@@ -80,7 +93,9 @@ func (v *visit) batchModel(version int) (modelmanager.ModelInfo, *spec.Spec, err
 	return model, parsed, err
 }
 
-func (v *visit) chooseFile(status int, wrong error) error {
+// chooseFile shows where to choose a file for a version; wrong is what became of
+// the last one.
+func (v *visit) chooseFile(version int, wrong error) error {
 	model, err := v.readModel("file")
 	if err != nil {
 		return err
@@ -89,12 +104,9 @@ func (v *visit) chooseFile(status int, wrong error) error {
 	if err != nil {
 		return err
 	}
-	page := uploadPage{modelHead: model, Most: mostWords(limits.UploadBytes)}
+	page := uploadPage{modelHead: model, Version: version, Most: mostWords(limits.UploadBytes)}
 	asked, serves := model.Spec, model.Batch()
-	if text := v.query("version"); text != "" {
-		if page.Version, err = versionNumber(text); err != nil {
-			return err
-		}
+	if version != 0 {
 		if asked, err = v.specOf(model.Name, page.Version); err != nil {
 			return err
 		}
@@ -113,6 +125,7 @@ func (v *visit) chooseFile(status int, wrong error) error {
 	for _, field := range asked.Predictions {
 		page.Answers = append(page.Answers, lineOf(field))
 	}
+	status := http.StatusOK
 	if wrong != nil {
 		p := problem.Of(wrong)
 		page.Wrong, status = &p, p.Status
@@ -168,7 +181,7 @@ func (v *visit) batchUpload() error {
 		if file.FormName() == "version" {
 			text, _ := io.ReadAll(io.LimitReader(file, 20))
 			if version, err = versionNumber(string(text)); err != nil {
-				return v.chooseFile(http.StatusOK, err)
+				return v.chooseFile(0, err)
 			}
 		}
 		file, err = parts.NextPart()
@@ -177,12 +190,12 @@ func (v *visit) batchUpload() error {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "the upload broke off: %w; send the file again", err)
 	}
 	if err != nil || file.FileName() == "" {
-		return v.chooseFile(http.StatusOK, modelmanager.Errorf(modelmanager.CodeBadRequest, "No file was chosen. Choose one, then go on."))
+		return v.chooseFile(version, modelmanager.Errorf(modelmanager.CodeBadRequest, "No file was chosen. Choose one, then go on."))
 	}
 	name := fileName(file)
 	upload, err := v.api().Upload(v.ctx(), name, file)
 	if err != nil {
-		return v.chooseFile(http.StatusOK, err)
+		return v.chooseFile(version, err)
 	}
 	request := modelmanager.JobRequest{Input: modelmanager.JobInput{Upload: upload.ID, Name: name}, Version: version}
 	return v.redirect(checkAddress(v.r.PathValue("model"), request), "")

@@ -19,6 +19,7 @@ type checkPage struct {
 	Model    string
 	Name     string // of the file
 	Request  modelmanager.JobRequest
+	Choose   string // where another file is chosen
 	Key      string // of the job that the form makes: sent twice, it is one job
 	Dialect  []dialectField
 	ReadAs   string // the same in a sentence
@@ -109,7 +110,7 @@ func (v *visit) checkPage(request modelmanager.JobRequest, look checked) (*check
 		return nil, "", err
 	}
 	page := &checkPage{
-		Model: model.Name, Request: request, Key: randomID(), Never: request.MaxRejected == noLimit, Limit: request.MaxRejected,
+		Model: model.Name, Request: request, Choose: choosePath(model.Name, request.Version), Key: randomID(), Never: request.MaxRejected == noLimit, Limit: request.MaxRejected,
 		Plain: request.Output.Add != nil, Inline: request.Output.Rejected == "inline", Escape: request.Output.Formulas == "escape",
 	}
 	if page.Name = request.Input.Name; page.Name == "" {

@@ -140,6 +140,15 @@ func nullText(nulls []string) string {
 
 func batchPath(model string) string { return pathOf("models", model, "batch") }
 
+// choosePath is where a file for a version is chosen; 0: the one that the traffic
+// says.
+func choosePath(model string, version int) string {
+	if version == 0 {
+		return batchPath(model)
+	}
+	return batchPath(model) + "?version=" + strconv.Itoa(version)
+}
+
 // checkAddress is where a request can be looked at.
 func checkAddress(model string, r modelmanager.JobRequest) string {
 	return batchPath(model) + "?" + parametersOf(r).Encode()

@@ -12,9 +12,13 @@ import (
 )
 
 // batchTemplate answers an empty file with the right header, and one of the
-// model's own examples as its first row.
+// examples of the version that shall predict as its first row.
 func (v *visit) batchTemplate() error {
-	model, parsed, err := v.batchModel(0)
+	version, err := v.askedVersion()
+	if err != nil {
+		return err
+	}
+	model, parsed, err := v.batchModel(version)
 	if err != nil {
 		return err
 	}

@@ -248,6 +248,48 @@ func TestAFileForAVersion(t *testing.T) {
 	if got := w.at.Query().Get("version"); got != "1" {
 		t.Errorf("the address has version %q", got)
 	}
+	has(t, page, "Choose another file")
+	if !strings.Contains(page, `href="/models/doubler/batch?version=1"`) {
+		t.Error("another file would be for another version")
+	}
+	if status, page := w.uploadFrom("/models/doubler/batch?version=1", "", nil); status != http.StatusBadRequest || !strings.Contains(page, `name="version" value="1"`) {
+		t.Errorf("%d: what went wrong has made it another version's: %s", status, mainOf(page))
+	}
+
+	// Another version wants other columns, and answers: the page and its
+	// templates say those of the version that was asked for.
+	w.publishAs(map[string]any{
+		"features": []any{map[string]any{"name": "amount", "type": "number"}},
+		"examples": []any{map[string]any{"features": map[string]any{"amount": 7}}},
+	})
+	for address, wants := range map[string][]string{"/models/doubler/batch": {"amount", "amount\n7\n"}, "/models/doubler/batch?version=1": {"side", "x,side\n1,left\n"}} {
+		page := w.page(address)
+		_, needed, _ := strings.Cut(page, `id="needed"`)
+		needed, _, _ = strings.Cut(needed, "</table>")
+		if other := map[string]string{"amount": "side", "side": "amount"}[wants[0]]; !strings.Contains(needed, wants[0]) || strings.Contains(needed, other) {
+			t.Errorf("%s lists %s", address, needed)
+		}
+		for _, name := range []string{"template.csv", "template.xlsx"} {
+			_, rest, _ := strings.Cut(needed, `href="/models/doubler/batch/template/`+name)
+			query, _, _ := strings.Cut(rest, `"`)
+			_, body := w.download("/models/doubler/batch/template/" + name + html.UnescapeString(query))
+			text := string(body)
+			if name == "template.xlsx" {
+				text = ""
+				for _, row := range sheetRows(t, body) {
+					text += strings.Join(row, ",") + "\n"
+				}
+			}
+			if text != wants[1] {
+				t.Errorf("the %s of %s is %q, not %q", name, address, text, wants[1])
+			}
+		}
+	}
+	for _, address := range []string{"/models/doubler/batch/template/template.csv?version=x", "/models/doubler/batch?version=0"} {
+		if status, _ := w.visit(address); status != http.StatusBadRequest {
+			t.Errorf("%s: %d", address, status)
+		}
+	}
 	if status, _ := w.visit("/models/doubler/batch?version=x"); status != http.StatusBadRequest {
 		t.Errorf("%d", status)
 	}

@@ -9,6 +9,7 @@ import (
 	"html"
 	"io"
 	"log/slog"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/http/cookiejar"
@@ -142,7 +143,13 @@ func newJobsWorld(t testing.TB) *jobsWorld {
 
 func (w *jobsWorld) publish() {
 	w.t.Helper()
-	source, err := json.Marshal(map[string]any{
+	w.publishAs(nil)
+}
+
+// publishAs publishes a version whose spec differs in some keys.
+func (w *jobsWorld) publishAs(change map[string]any) {
+	w.t.Helper()
+	about := map[string]any{
 		"name": "doubler", "summary": "Twice x.", "owner": "me@example.org", "serve": []string{"batch"},
 		"features": []any{
 			map[string]any{"name": "x", "type": "number", "maximum": 1000},
@@ -152,7 +159,9 @@ func (w *jobsWorld) publish() {
 		"run":         map[string]any{"python": "predict.py:predict"},
 		"batch":       map[string]any{"rows_per_shard": 1000},
 		"examples":    []any{map[string]any{"features": map[string]any{"x": 1, "side": "left"}}},
-	})
+	}
+	maps.Copy(about, change)
+	source, err := json.Marshal(about)
 	if err != nil {
 		w.t.Fatal(err)
 	}
