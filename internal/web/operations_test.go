@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -41,6 +42,30 @@ func TestOperationsCountsModelsAndBoundsTrouble(t *testing.T) {
 	}
 	if !strings.Contains(answer.Body.String(), `href="/?health=idle"`) {
 		t.Error("what is asleep isn't named")
+	}
+}
+
+// TestBackUndoesAChoice: each filter that is chosen is a step of the browser's
+// history, and what is typed is none.
+func TestBackUndoesAChoice(t *testing.T) {
+	f := &fakeAPI{ServeMux: http.NewServeMux()}
+	f.json("GET /v1/models", modelmanager.ModelList{})
+	f.json("GET /v1/activity", modelmanager.Activity{})
+	body := newBrowser(t, newWeb(t, f)).get("/?q=risk&owner=ana%40example.org").Body.String()
+	form := regexp.MustCompile(`(?s)<form class="search".*?>`).FindString(body)
+	if !strings.Contains(form, `hx-replace-url="true"`) || strings.Contains(form, "push") || strings.Contains(form, "change from") {
+		t.Errorf("typing: %s", form)
+	}
+	for _, name := range []string{"serve", "health"} {
+		tag := regexp.MustCompile(`<select id="` + name + `".*?>`).FindString(body)
+		for _, want := range []string{`hx-get="/"`, `hx-include="closest form"`, `hx-push-url="true"`} {
+			if !strings.Contains(tag, want) {
+				t.Errorf("%s lacks %s", tag, want)
+			}
+		}
+	}
+	if chip := regexp.MustCompile(`<a class="chip on".*?>`).FindString(body); !strings.Contains(chip, `href="/?q=risk"`) || strings.Contains(chip, "hx-") {
+		t.Errorf("a filter's link is no link: %s", chip)
 	}
 }
 
