@@ -58,8 +58,9 @@ type jobsWorld struct {
 
 	bucket *storage.Bucket
 
-	mu   sync.Mutex
-	hold chan struct{} // calls of workers wait for it, unless it is nil
+	mu    sync.Mutex
+	hold  chan struct{}   // calls of workers wait for it, unless it is nil
+	loads []activity.Load // what the server has under way
 }
 
 func newJobsWorld(t testing.TB) *jobsWorld {
@@ -91,7 +92,11 @@ func newJobsWorld(t testing.TB) *jobsWorld {
 			return platform.Workload{}, errors.New("nobody calls in real time here")
 		}})
 	must(err)
-	activities := activity.New(activity.Config{Recorder: recorder, Platform: runs, Peers: peers.None{}, Key: []byte("peers"), Loads: func() []activity.Load { return nil }})
+	activities := activity.New(activity.Config{Recorder: recorder, Platform: runs, Peers: peers.None{}, Key: []byte("peers"), Loads: func() []activity.Load {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.loads
+	}})
 	signer := storage.NewSigner([]byte("objects"))
 	internal := http.NewServeMux()
 	agents := httptest.NewServer(internal)
