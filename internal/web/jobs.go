@@ -19,6 +19,7 @@ const jobsItems = 25
 type jobsPage struct {
 	Query    client.JobQuery
 	States   []choice
+	Unknown  []string // as in the catalogue
 	Jobs     []jobLine
 	First    string // addresses; "": there is none
 	Next     string
@@ -40,22 +41,19 @@ type jobLine struct {
 
 func (v *visit) jobs() error {
 	address := v.r.URL.Query()
+	page := jobsPage{States: []choice{
+		{Value: "", Name: "Every state"}, {Value: "queued", Name: "Waiting"}, {Value: "running", Name: "Running"},
+		{Value: "succeeded", Name: "Done"}, {Value: "failed", Name: "Failed"}, {Value: "cancelled", Name: "Cancelled"},
+	}}
 	query := client.JobQuery{
-		Model: strings.TrimSpace(address.Get("model")), State: modelmanager.JobState(address.Get("state")),
+		Model: strings.TrimSpace(address.Get("model")), State: modelmanager.JobState(choose(page.States, address.Get("state"), "State", &page.Unknown)),
 		Mine: address.Get("mine") != "", Limit: jobsItems, PageToken: address.Get("page"),
 	}
 	list, err := v.api().Jobs(v.ctx(), query)
 	if err != nil {
 		return err
 	}
-	page := jobsPage{Query: query, Narrowed: query.Model != "" || query.State != "" || query.Mine}
-	for _, state := range []choice{
-		{Value: "", Name: "Every state"}, {Value: "queued", Name: "Waiting"}, {Value: "running", Name: "Running"},
-		{Value: "succeeded", Name: "Done"}, {Value: "failed", Name: "Failed"}, {Value: "cancelled", Name: "Cancelled"},
-	} {
-		state.On = state.Value == string(query.State)
-		page.States = append(page.States, state)
-	}
+	page.Query, page.Narrowed = query, query.Model != "" || query.State != "" || query.Mine
 	if query.PageToken != "" {
 		page.First = jobsAddress(query, "")
 	}

@@ -101,3 +101,43 @@ func TestTheCatalogueOffersWhatNarrows(t *testing.T) {
 		t.Errorf("it asks %s", asked)
 	}
 }
+
+// TestWhatNoFieldOffersIsLeftOut: an address that somebody made by hand shows
+// the list all the same, and says what it took no notice of, as the page calls it.
+func TestWhatNoFieldOffersIsLeftOut(t *testing.T) {
+	f := &fakeAPI{ServeMux: http.NewServeMux()}
+	var asked string
+	for _, call := range []string{"models", "jobs"} {
+		f.HandleFunc("GET /v1/"+call, func(w http.ResponseWriter, r *http.Request) {
+			asked = r.URL.RawQuery
+			_, _ = w.Write([]byte(`{"` + call + `": []}`))
+		})
+	}
+	f.json("GET /v1/activity", modelmanager.Activity{})
+	b := newBrowser(t, newWeb(t, f))
+	for address, wants := range map[string][]string{
+		"/?health=foo&q=risk":           {"“foo” is no choice of “State”, and was left out."},
+		"/?health=idle&serve=%3Cb%3E":   {"“<b>” is no choice of “Answers”, and was left out."},
+		"/?serve=foo&health=%ff":        {"“foo” is no choice of “Answers”", "“?” is no choice of “State”"},
+		"/jobs?state=foo&model=a-model": {"“foo” is no choice of “State”, and was left out."},
+		"/?health=idle&serve=batch":     nil,
+		"/jobs?state=failed":            nil,
+	} {
+		answer := b.get(address)
+		text := saidBy(t, answer.Body.String())
+		check(t, address, answer.Body.String())
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s doesn't say %q: %s", address, want, text)
+			}
+		}
+		if answer.Code != http.StatusOK || strings.Contains(text, "is no choice of") != (wants != nil) || strings.Contains(asked, "foo") {
+			t.Errorf("%s: %d, asks %s: %s", address, answer.Code, asked, text)
+		}
+		for _, kept := range []string{"q=risk", "health=idle", "model=a-model", "state=failed", "serve=batch"} {
+			if strings.Contains(address, kept) && !strings.Contains(asked, kept) {
+				t.Errorf("%s: %s is lost: it asks %s", address, kept, asked)
+			}
+		}
+	}
+}

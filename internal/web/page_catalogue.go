@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -21,8 +22,10 @@ const catalogueFacets = 12
 // cataloguePage is what the catalogue shows.
 type cataloguePage struct {
 	Query    client.ModelQuery
+	Serves   []choice
 	Healths  []choice
-	Hidden   []pair // what the search form keeps of the address
+	Unknown  []string // what the address asks for and no field offers, in sentences
+	Hidden   []pair   // what the search form keeps of the address
 	Chips    []filter
 	Owners   []facet // to choose from
 	Labels   []facet
@@ -65,9 +68,16 @@ type catalogueModel struct {
 
 func (v *visit) catalogue() error {
 	address := v.r.URL.Query()
+	var page cataloguePage
+	page.Serves = []choice{{Name: "Every model"}, {Value: string(modelmanager.RealTime), Name: "Single questions"}, {Value: string(modelmanager.Batch), Name: "Whole files"}}
+	page.Healths = []choice{{Name: "Any state"}}
+	for _, state := range []modelmanager.HealthState{modelmanager.Healthy, modelmanager.Idle, modelmanager.Starting, modelmanager.Degraded, modelmanager.Unhealthy} {
+		page.Healths = append(page.Healths, choice{Value: string(state), Name: healthWord(state)})
+	}
 	query := client.ModelQuery{
-		Text: strings.TrimSpace(address.Get("q")), Owner: address.Get("owner"), Serve: modelmanager.Mode(address.Get("serve")),
-		Health: modelmanager.HealthState(address.Get("health")),
+		Text: strings.TrimSpace(address.Get("q")), Owner: address.Get("owner"),
+		Serve:  modelmanager.Mode(choose(page.Serves, address.Get("serve"), "Answers", &page.Unknown)),
+		Health: modelmanager.HealthState(choose(page.Healths, address.Get("health"), "State", &page.Unknown)),
 		Labels: map[string]string{}, Limit: catalogueItems, PageToken: address.Get("page"), Count: catalogueFacets,
 	}
 	for _, label := range address["label"] {
@@ -81,7 +91,8 @@ func (v *visit) catalogue() error {
 		return err
 	}
 	calls, complete := use()
-	page := cataloguePage{Query: query, Incomplete: !complete, Narrowed: query.Text != "" || query.Owner != "" || query.Serve != "" || query.Health != "" || len(query.Labels) > 0}
+	page.Query, page.Incomplete = query, !complete
+	page.Narrowed = query.Text != "" || query.Owner != "" || query.Serve != "" || query.Health != "" || len(query.Labels) > 0
 	page.describeFilters()
 	page.offer(list.Counts)
 	if query.PageToken != "" {
@@ -167,13 +178,21 @@ func catalogued(model modelmanager.ModelInfo) catalogueModel {
 	return m
 }
 
+// choose marks the choice that an address asks of a field. What the field doesn't
+// offer is left out, and named in unknown: such an address was made by hand.
+func choose(choices []choice, asked, field string, unknown *[]string) string {
+	at := slices.IndexFunc(choices, func(c choice) bool { return c.Value == asked })
+	if at < 0 {
+		*unknown = append(*unknown, fmt.Sprintf("“%.50s” is no choice of “%s”, and was left out.", strings.ToValidUTF8(asked, "?"), field))
+		asked, at = "", 0
+	}
+	choices[at].On = true
+	return asked
+}
+
 // describeFilters lists the filters, those beside the search form's own fields
 // as chips.
 func (p *cataloguePage) describeFilters() {
-	p.Healths = []choice{{Name: "Any state", On: p.Query.Health == ""}}
-	for _, state := range []modelmanager.HealthState{modelmanager.Healthy, modelmanager.Idle, modelmanager.Starting, modelmanager.Degraded, modelmanager.Unhealthy} {
-		p.Healths = append(p.Healths, choice{Value: string(state), Name: healthWord(state), On: p.Query.Health == state})
-	}
 	if p.Query.Owner != "" {
 		p.Hidden = append(p.Hidden, pair{"owner", p.Query.Owner})
 		without := p.Query

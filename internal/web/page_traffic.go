@@ -21,6 +21,7 @@ type trafficPage struct {
 	History  []settingRow
 	Rollback string // what it would bring back; "": nothing is kept
 	Chosen   int    // preselected
+	Only     int    // the only version that there is, if it answers every call; 0: there is something to promote
 
 	Incomplete bool // what other servers have seen of the canary hasn't been waited for
 }
@@ -67,6 +68,9 @@ func (v *visit) traffic() error {
 			return err
 		}
 		page.Shares = append(page.Shares, shareRow{share, version.Health})
+	}
+	if shares := head.Traffic.Now().Versions; head.Traffic.Pending == nil && !page.Numbers.Several() && len(shares) == 1 && shares[0].Percent == 100 {
+		page.Only = shares[0].Version
 	}
 	return v.page("traffic", "models", "Traffic of "+head.Name, page)
 }

@@ -202,3 +202,30 @@ func TestAnyOfManyVersionsIsChosen(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingToPromote: of a model with one version that answers every call
+// nothing is offered that changes nothing.
+func TestNothingToPromote(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*modelmanager.ModelInfo)
+		only   bool
+	}{
+		"the only one answers all": {func(info *modelmanager.ModelInfo) { info.Traffic.Traffic.Versions = modelmanager.All(1).Versions }, true},
+		"it answers nothing":       {func(info *modelmanager.ModelInfo) { info.Traffic.Traffic.Versions = nil }, false},
+		"it isn't ready": {func(info *modelmanager.ModelInfo) {
+			info.Traffic.Traffic.Versions, info.Traffic.Pending = modelmanager.All(1).Versions, &modelmanager.Pending{Reason: "it starts"}
+		}, false},
+		"there is another": {func(info *modelmanager.ModelInfo) {
+			info.Latest, info.Traffic.Traffic.Versions = 2, modelmanager.All(1).Versions
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := trafficAPI(t, func(info *modelmanager.ModelInfo) { info.Latest = 1; test.change(info) })
+			body := newBrowser(t, newWeb(t, api)).get("/models/plain/traffic").Body.String()
+			check(t, name, body)
+			if says := strings.Contains(saidBy(t, body), "There is no other version yet; version 1 answers every call."); says != test.only || strings.Contains(body, "Promote …") == test.only {
+				t.Errorf("it is said: %t; %s", says, saidBy(t, body))
+			}
+		})
+	}
+}
