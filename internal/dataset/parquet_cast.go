@@ -347,9 +347,41 @@ func (c *castColumn) set(b *Builder, feature, row int) {
 		b.SetDate(feature, c.days[i])
 	case c.micros != nil:
 		b.SetTime(feature, c.micros[i])
+	case c.json && c.rule.item != nil && c.rule.item.long:
+		b.SetValue(feature, appendLongs(nil, c.source, i))
 	default:
 		b.SetValue(feature, arrowValue(c.source, i).appendJSON(nil))
 	}
+}
+
+// appendLongs writes a list for items with format int64, which are strings in
+// JSON beyond 2^53.
+func appendLongs(dst []byte, column arrow.Array, i int) []byte {
+	list, ok := column.(array.ListLike)
+	if !ok {
+		return arrowValue(column, i).appendJSON(dst)
+	}
+	items, ok := list.ListValues().(*array.Int64)
+	if !ok {
+		return arrowValue(column, i).appendJSON(dst)
+	}
+	dst = append(dst, '[')
+	start, end := list.ValueOffsets(i)
+	for j := int(start); j < int(end); j++ {
+		if j > int(start) {
+			dst = append(dst, ',')
+		}
+		if items.IsNull(j) {
+			dst = append(dst, "null"...)
+		} else {
+			dst = appendLong(dst, items.Value(j))
+		}
+	}
+	return append(dst, ']')
+}
+
+func appendLong(dst []byte, v int64) []byte {
+	return append(strconv.AppendInt(append(dst, '"'), v, 10), '"')
 }
 
 // appendJSON writes one value as JSON, for the items of a list.
@@ -362,6 +394,8 @@ func (c *castColumn) appendJSON(dst []byte, row int) []byte {
 		return appendString(dst, c.faults[i])
 	case c.micros != nil:
 		return append(appendTime(append(dst, '"'), c.micros[i]), '"')
+	case c.ints != nil && c.rule.long:
+		return appendLong(dst, c.ints[i])
 	default:
 		return arrowValue(c.source, i).appendJSON(dst)
 	}

@@ -13,7 +13,7 @@ type rowCase struct {
 	want    string // what every model sees; none: null
 	refused string // part of the reason, if the row is refused; anyReason: whatever it is
 	noSheet bool   // a sheet says something else
-	notInR  bool   // R's doubles have no such value
+	notInR  bool   // R's doubles have no such value: refused there
 }
 
 const (
@@ -129,6 +129,11 @@ func rowCases() []rowCase {
 		{rule: "an empty array", feature: "tags", json: "[]", csv: "[]", cell: []string{}, want: "[]", noSheet: true},
 		{rule: "too many items", feature: "tags", json: `["a", "b", "c", "d"]`, csv: `"[""a"", ""b"", ""c"", ""d""]"`, cell: []string{"a", "b", "c", "d"}, refused: "3", noSheet: true},
 		{rule: "an array that is null", feature: "tags", json: null, csv: "", cell: nil, want: none},
+
+		{rule: "an array of int64", feature: "longs", json: `["9007199254740992", "-3"]`, csv: `"[""9007199254740992"", ""-3""]"`, cell: []int64{9007199254740992, -3}, want: "[9007199254740992,-3]"},
+		{rule: "an array's int64 beyond doubles", feature: "longs", json: `["1", "9007199254740993"]`, csv: `"[""1"", ""9007199254740993""]"`, cell: []int64{1, 9007199254740993}, want: "[1,9007199254740993]", notInR: true},
+		{rule: "an array of int64 that is empty", feature: "longs", json: "[]", csv: "[]", cell: []int64{}, want: "[]"},
+		{rule: "an array of int64 that is null", feature: "longs", json: null, csv: "", cell: nil, want: none},
 
 		{rule: "absent is not null", feature: "count_n", json: leaveOut, csv: untold, cell: untold, refused: anyReason},
 		{rule: "absent is not null", feature: "size", json: leaveOut, csv: untold, cell: untold, refused: anyReason},

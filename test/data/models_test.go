@@ -60,6 +60,7 @@ func languageOf(name string) string {
 func features() []modelmanager.Field {
 	number := &modelmanager.Field{Type: modelmanager.Number}
 	text := &modelmanager.Field{Type: modelmanager.String}
+	long := &modelmanager.Field{Type: modelmanager.Integer, Format: modelmanager.FormatInt64}
 	day := modelmanager.FormatDate
 	at := modelmanager.FormatDateTime
 	west := []any{"west", "east"} // not in the order of the alphabet
@@ -86,6 +87,7 @@ func features() []modelmanager.Field {
 		{Name: "grade", Type: modelmanager.Integer, Enum: []any{int64(3), int64(1)}, Nullable: true},
 		{Name: "pair", Type: modelmanager.Array, Items: number, Length: new(2), Nullable: true},
 		{Name: "tags", Type: modelmanager.Array, Items: text, MaxItems: new(3), Nullable: true},
+		{Name: "longs", Type: modelmanager.Array, Items: long, MaxItems: new(3), Nullable: true},
 		{Name: "filled", Type: modelmanager.Number, Default: &modelmanager.Default{Value: 0.5}},
 		{Name: "filled_null", Type: modelmanager.String, Default: &modelmanager.Default{}},
 	}
@@ -95,7 +97,7 @@ func features() []modelmanager.Field {
 const exampleRow = `{"flag": true, "flag_n": true, "count": 1, "count_n": 1, "long": "1", "long_n": "1", "size": 1.5, "size_n": 1.5,
 	"part": 0.5, "text": "a", "text_n": "a", "day": "2024-01-02", "day_n": "2024-01-02", "at": "2024-01-02T03:04:05Z", "at_n": "2024-01-02T03:04:05Z",
 	"side": "east", "side_n": "east", "side_null": "east", "side_any": "east", "grade": 1, "pair": [1, 2.5], "tags": ["x", "y"],
-	"filled": 1, "filled_null": "a"}`
+	"longs": ["1", "-2"], "filled": 1, "filled_null": "a"}`
 
 // echoed returns the predictions of a model that echoes features.
 func echoed(features []modelmanager.Field) []modelmanager.Field {
@@ -139,6 +141,7 @@ var columnTypes = map[string]map[string]string{
 	"grade":       {pandas: "category[3,1]", plain: "int", inR: "factor[3,1]"},
 	"pair":        {pandas: "object", plain: "list", inR: "list"},
 	"tags":        {pandas: "object", plain: "list", inR: "list"},
+	"longs":       {pandas: "object", plain: "list", inR: "list"},
 	"filled":      {pandas: "float64", plain: "float", inR: "numeric"},
 	"filled_null": {pandas: "str", plain: "str", inR: "character"},
 }

@@ -60,7 +60,7 @@ func TestRows(t *testing.T) {
 		}},
 	}
 	for _, model := range echoes {
-		cases := slices.DeleteFunc(rowCases(), func(c rowCase) bool { return c.notInR && model == inR })
+		cases := rowCases()
 		t.Run(model, func(t *testing.T) {
 			need(t, languageOf(model))
 			for _, format := range formats {
@@ -77,6 +77,13 @@ func TestRows(t *testing.T) {
 func checkOutcome(t *testing.T, model string, c rowCase, got outcome) {
 	t.Helper()
 	name := fmt.Sprintf("%s (%s = %.60s)", c.rule, c.feature, c.json)
+	if c.notInR && model == inR {
+		// The worker's own refusals name the feature in their text.
+		if reason := got.feature + ":" + got.reason; !strings.Contains(reason, c.feature+":") || !strings.Contains(reason, "can't hold") {
+			t.Errorf("%s: not refused as beyond R's numbers: %q; the model saw %s", name, reason, got.saw[c.feature])
+		}
+		return
+	}
 	if c.refused != "" {
 		switch {
 		case got.reason == "":
@@ -104,7 +111,7 @@ var exampleValues = map[string]string{
 	"flag": "true", "flag_n": "true", "count": "1", "count_n": "1", "long": "1", "long_n": "1", "size": "1.5", "size_n": "1.5",
 	"part": "0.5", "text": "a", "text_n": "a", "day": "2024-01-02", "day_n": "2024-01-02",
 	"at": "2024-01-02T03:04:05Z", "at_n": "2024-01-02T03:04:05Z", "side": "east", "side_n": "east", "side_null": "east", "side_any": "east",
-	"grade": "1", "pair": "[1,2.5]", "tags": "[x,y]", "filled": "1", "filled_null": "a",
+	"grade": "1", "pair": "[1,2.5]", "tags": "[x,y]", "longs": "[1,-2]", "filled": "1", "filled_null": "a",
 }
 
 func checkValue(t *testing.T, name, model string, f modelmanager.Field, got outcome, want string) {
@@ -260,7 +267,7 @@ var exampleCells = map[string]string{
 	"flag": "true", "flag_n": "true", "count": "1", "count_n": "1", "long": "1", "long_n": "1", "size": "1.5", "size_n": "1.5",
 	"part": "0.5", "text": "a", "text_n": "a", "day": "2024-01-02", "day_n": "2024-01-02",
 	"at": "2024-01-02T03:04:05Z", "at_n": "2024-01-02T03:04:05Z", "side": "east", "side_n": "east", "side_null": "east", "side_any": "east",
-	"grade": "1", "pair": `"[1, 2.5]"`, "tags": `"[""x"",""y""]"`, "filled": "1", "filled_null": "a",
+	"grade": "1", "pair": `"[1, 2.5]"`, "tags": `"[""x"",""y""]"`, "longs": `"[""1"",""-2""]"`, "filled": "1", "filled_null": "a",
 }
 
 // exampleValue is the example row in typed columns.
@@ -280,6 +287,8 @@ func exampleValue(feature string) any {
 		return []float64{1, 2.5}
 	case "tags":
 		return []string{"x", "y"}
+	case "longs":
+		return []int64{1, -2}
 	default:
 		return exampleCells[feature]
 	}
@@ -320,6 +329,12 @@ func appendCell(t *testing.T, b array.Builder, value any) {
 			t.Fatal(err)
 		}
 	case []float64:
+		list := b.(*array.ListBuilder)
+		list.Append(true)
+		for _, item := range v {
+			appendCell(t, list.ValueBuilder(), item)
+		}
+	case []int64:
 		list := b.(*array.ListBuilder)
 		list.Append(true)
 		for _, item := range v {
@@ -393,10 +408,10 @@ func workbookOf(t *testing.T, cases []rowCase) (file []byte, kept []int) {
 		put(j, field.Name)
 	}
 	for i, c := range cases {
-		if c.cell == untold || c.noSheet || c.cell != c.cell {
+		if c.cell == untold || c.noSheet {
 			continue
 		}
-		if v, ok := c.cell.(float64); ok && math.IsInf(v, 0) {
+		if v, ok := c.cell.(float64); ok && (math.IsNaN(v) || math.IsInf(v, 0)) {
 			continue
 		}
 		kept = append(kept, i)
@@ -431,6 +446,12 @@ func sheetValue(t *testing.T, f modelmanager.Field, value any) any {
 			}
 			return day
 		}
+	case []int64:
+		items := make([]string, len(v))
+		for i, item := range v {
+			items[i] = strconv.FormatInt(item, 10)
+		}
+		return sheetValue(t, f, items)
 	case []float64, []string:
 		text, err := json.Marshal(v)
 		if err != nil {

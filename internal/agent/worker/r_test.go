@@ -146,6 +146,27 @@ func TestRRefusesWhatItsNumbersCantHold(t *testing.T) {
 	}
 }
 
+// TestRRefusesItemsThatItsNumbersCantHold: as of features, of an array's items.
+func TestRRefusesItemsThatItsNumbersCantHold(t *testing.T) {
+	needs.Program(t, "Rscript")
+	features := []modelmanager.Field{{Name: "ids", Type: modelmanager.Array, MaxItems: new(3), Nullable: true,
+		Items: &modelmanager.Field{Type: modelmanager.Integer, Format: modelmanager.FormatInt64, Nullable: true}}}
+	predictions := []modelmanager.Field{{Name: "p", Type: modelmanager.Number}}
+	s := supervise(t, rOptions(t, features, predictions, "predict <- function(rows) vapply(rows$ids, function(v) sum(as.numeric(v), na.rm = TRUE), 0)"))
+	rows := rowsOf(t, features, `{"rows":[{"ids":["1",null,"2"]},{"ids":["1","9007199254740993"]},{"ids":[]},{"ids":null},{"ids":["9007199254740994"]}]}`)
+	answer, err := s.Predict(within(t, time.Minute), rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "ids: R can't hold 9007199254740993 exactly, its numbers are doubles; make the feature's items strings"
+	if len(answer.Errors) != 1 || answer.Errors[0].Row != 1 || answer.Errors[0].Message != want {
+		t.Errorf("refused: %+v", answer.Errors)
+	}
+	if got := predicted(t, predictions, answer, int(rows.NumRows())); !strings.HasPrefix(got, `[{"p":3},{"p":null},{"p":0},{"p":0},{"p":9007199254740994}]`) {
+		t.Errorf("predictions: %s", got)
+	}
+}
+
 func TestRModelsThatDontLoad(t *testing.T) {
 	needs.Program(t, "Rscript")
 	tests := []struct{ text, want string }{

@@ -241,7 +241,7 @@ local({
     }
     if (is.logical(values)) cells <- ifelse(values, "true", "false")
     else if (is.numeric(values)) {
-      if (identical(field$format, "int64")) cells <- paste0("\"", digits_text(values), "\"")
+      if (identical(field$format, "int64")) cells <- sprintf("\"%s\"", digits_text(values)) # of none nothing, unlike paste0
       else cells <- number_text(values)
       if (!can_be_null(field)) cells[is.nan(values)] <- "NaN"
       cells[is.infinite(values)] <- ifelse(values[is.infinite(values)] > 0, "Infinity", "-Infinity")
@@ -285,15 +285,31 @@ local({
     text
   }
 
+  # Of each value of a feature, or of each array of them, the first 64-bit
+  # integer that no double of R is, in digits; else NA.
+  inexact_in <- function(field, values) {
+    if (identical(field$type, "array")) {
+      return(vapply(values, function(items) {
+        lost <- inexact_in(field$items, as.list(items))
+        lost[!is.na(lost)][1L]
+      }, character(1L)))
+    }
+    text <- vapply(values, function(v) if (is.null(v)) NA_character_ else as.character(v), character(1L))
+    text[is.na(text) | sprintf("%.0f", as.numeric(text)) == text] <- NA_character_
+    text
+  }
+
   # Rows with an integer that no double of R is: why they are refused, else NA.
   # A prediction of another number than the row's would be silently wrong.
   inexact_rows <- function(features, n, columns) {
     reasons <- rep(NA_character_, n)
     for (field in features) {
-      if (!identical(field$format, "int64")) next
-      text <- vapply(columns[[field$name]], function(v) if (is.null(v)) NA_character_ else as.character(v), character(1L))
-      lost <- !is.na(text) & sprintf("%.0f", as.numeric(text)) != text
-      reasons[lost] <- sprintf("%s: R can't hold %s exactly, its numbers are doubles; make the feature a string", field$name, text[lost])
+      is_array <- identical(field$type, "array")
+      if (!identical(if (is_array) field$items$format else field$format, "int64")) next
+      text <- inexact_in(field, columns[[field$name]])
+      lost <- !is.na(text)
+      reasons[lost] <- sprintf("%s: R can't hold %s exactly, its numbers are doubles; make %s", field$name, text[lost],
+        if (is_array) "the feature's items strings" else "the feature a string")
     }
     reasons
   }
