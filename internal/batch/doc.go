@@ -10,6 +10,7 @@
 //	jobs/<id>/rows/00000.jsonl           which rows of its slice a retry's shard wants
 //	jobs/<id>/search/00000.json          how far the search for guilty rows has come
 //	jobs/<id>/progress/<server>.json     what attempts have told one of several servers
+//	jobs/<id>/used.json                  how much of batch.timeout is gone
 //	jobs/<id>/cancel.json                somebody cancelled it
 //	jobs/<id>/manifest.json              the end, written once
 //	active/<id>.<model>                  for each job without a manifest

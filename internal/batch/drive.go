@@ -21,11 +21,10 @@ type drive struct {
 	workload platform.Workload
 	restarts int
 
-	// batch.timeout counts the time in which tasks of the job run: waiting for
-	// a slot, or for a server, is not the job's fault.
-	used   time.Duration
-	since  time.Time // when we last looked
-	active bool      // tasks were running then
+	used   time.Duration // of batch.timeout
+	kept   time.Duration // what of it the job's folder says
+	since  time.Time     // when we last looked
+	active bool          // tasks were running then
 }
 
 // maxRestarts bounds how often a step that ended without having done all of
@@ -54,7 +53,18 @@ func (d *drive) run(ctx context.Context) (*end, error) {
 	if err := d.fits(); err != nil {
 		return nil, err
 	}
-	d.used, d.active = 0, false // making the plan doesn't count
+	if err := d.resume(ctx); err != nil { // making the plan doesn't count
+		return nil, err
+	}
+	end, err := d.runShards(ctx)
+	if err != nil { // another run goes on from here
+		d.leave(ctx)
+	}
+	return end, err
+}
+
+// runShards starts the shards that aren't done, and follows them.
+func (d *drive) runShards(ctx context.Context) (*end, error) {
 	if total, done := d.t.shards(); done < total {
 		if err := d.start(ctx, platform.StepShards, total); err != nil {
 			return nil, err
@@ -89,6 +99,9 @@ func (d *drive) follow(ctx context.Context, step platform.Step) (*end, error) {
 			return end, err
 		}
 		fresh = false
+		if step == platform.StepShards {
+			d.keepUsed(ctx, min(usedEvery, d.timeout()/100))
+		}
 		d.keepLogs(ctx)
 		d.tell(ctx, d.t) // why it waits, which only the leader knows
 		select {
@@ -158,16 +171,6 @@ func (d *drive) interrupted(ctx context.Context, fresh bool) (*end, error) {
 }
 
 func (d *drive) timeout() time.Duration { return time.Duration(d.workload.Spec.Batch.Timeout) }
-
-// count adds the time since the last look to what the job has used, if tasks
-// of it were running.
-func (d *drive) count() {
-	now := d.now()
-	if d.active {
-		d.used += now.Sub(d.since)
-	}
-	d.since, d.active = now, d.t.busy()
-}
 
 // stepEnded judges a step of which the platform says that it has ended.
 func (d *drive) stepEnded(ctx context.Context, step platform.Step, event platform.JobEvent) (*end, bool, error) {

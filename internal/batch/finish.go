@@ -135,6 +135,9 @@ func (s *Service) close(ctx context.Context, m *Manifest) error {
 
 // clean removes files of attempts that don't count; of a cancelled job, all.
 func (s *Service) clean(ctx context.Context, m *Manifest) error {
+	if err := s.config.Bucket.Delete(ctx, usedKey(m.ID)); err != nil {
+		return err
+	}
 	if m.State == modelmanager.JobCancelled {
 		return s.deleteData(ctx, m.Job)
 	}

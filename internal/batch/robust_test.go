@@ -17,6 +17,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/shard"
 	"modelmanager.dev/internal/agent/worker"
+	"modelmanager.dev/internal/platform"
 	"modelmanager.dev/internal/spec"
 	"modelmanager.dev/internal/storage"
 )
@@ -193,6 +194,50 @@ func TestTimeout(t *testing.T) {
 	if job = w.wait(job.ID); job.Code != modelmanager.CodeDeadlineExceeded {
 		t.Errorf("%+v", job)
 	}
+}
+
+// TestTimeoutOutlivesServers replaces the server again and again, sooner than
+// the job is out of time: it ends all the same.
+func TestTimeoutOutlivesServers(t *testing.T) {
+	const timeout = 2 * time.Second
+	w := newWorld(t, func(s *spec.Spec) { s.Batch.Timeout = spec.Duration(timeout) })
+	w.platform.predictor = func() worker.Predictor {
+		return &doubler{before: func(ctx context.Context, _ recordBatch) error { <-ctx.Done(); return ctx.Err() }}
+	}
+	id := w.submit(w.request(w.file("a.csv", csv(50, nil)))).ID
+	over := func() bool {
+		job, err := w.service.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return job.State.Final()
+	}
+	kept := func() float64 {
+		var u used
+		if _, err := w.service.load(t.Context(), usedKey(id), &u); err != nil {
+			t.Fatal(err)
+		}
+		return u.Seconds
+	}
+	servers, began := 1, 0.0
+	for {
+		w.until(func() bool { return over() || kept() > began+timeout.Seconds()/5 })
+		if over() {
+			break
+		}
+		// As on one machine, its tasks end with the server.
+		w.stop()
+		began = kept()
+		if err := w.platform.StopJob(t.Context(), id, platform.StepShards); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		servers++
+	}
+	if job := w.wait(id); job.Code != modelmanager.CodeDeadlineExceeded || servers < 2 {
+		t.Errorf("%+v, after %d servers", job, servers)
+	}
+	w.until(func() bool { return len(w.keys("jobs/"+id+"/used.json")) == 0 })
 }
 
 // TestWaitingIsNotLate has a job wait for a slot longer than it may take.
