@@ -127,11 +127,19 @@ func asks(t *testing.T, r platform.Replica, ask string) string {
 }
 
 // TestARealAgentInAPod runs a Python model in an image such as Model Manager
-// makes, and lets it look around.
+// makes, and lets it look around: with the agent as a volume, and as clusters
+// have it that know none of images.
 func TestARealAgentInAPod(t *testing.T) {
 	t.Parallel()
 	c := cluster.Connect(t)
 	w := &world{Cluster: c, agent: realAgent(t, c)}
+	for _, source := range []AgentSource{AgentImage, AgentInit} {
+		t.Run(string(source), func(t *testing.T) { w.looksAround(t, source) })
+	}
+}
+
+func (w *world) looksAround(t *testing.T, source AgentSource) {
+	c := w.Cluster
 	image := c.PushImage(t, cluster.Image{Name: "spy", Base: "python", Files: map[string]cluster.File{
 		"/model/predict.py":      {Content: []byte(spy), Mode: 0o644},
 		"/environment/helper.py": {Content: []byte("thing = 'from the environment'\n"), Mode: 0o644},
@@ -142,7 +150,7 @@ func TestARealAgentInAPod(t *testing.T) {
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	d := w.driver(t, namespace, nil)
+	d := w.driver(t, namespace, func(o *Options) { o.AgentSource = source })
 	s := observe(t, d)
 	version := spyWorkload(t, image)
 	if err := d.Scale(t.Context(), version, 1); err != nil {

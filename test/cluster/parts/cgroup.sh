@@ -51,10 +51,17 @@ end_cgroups() {
     kill -KILL $pids 2>/dev/null || true
     sleep 0.05
   done
-  hierarchies | while read -r root; do
-    [ ! -d "$root/$cgroup" ] || find "$root/$cgroup" -depth -type d -exec rmdir {} + || true
+  our_cgroups | while read -r root; do
+    find "$root" -depth -type d -exec rmdir {} + || true
   done
   restore_controllers
+}
+
+# our_cgroups: the cluster's own, in every tree
+our_cgroups() {
+  hierarchies | while read -r root; do
+    [ ! -d "$root/$cgroup" ] || echo "$root/$cgroup"
+  done
 }
 
 # With v2 the kubelet turns controllers on at the root; turn off those that

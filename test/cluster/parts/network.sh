@@ -49,11 +49,20 @@ NFT
 JSON
 }
 
+# our_tables: of the packet filter
+our_tables() {
+  nft list tables | grep -E '^table (ip kube-proxy|ip6 kube-proxy|inet mm-test-border|inet mm-test-policies)$' || true
+}
+
+# our_links: the node's, and the host's ends of the pods'
+our_links() {
+  ip -4 -o address show to "$pod_network" | awk '{ print $2 }' | sort -u
+}
+
 stop_network() {
-  local table
-  for table in 'ip kube-proxy' 'ip6 kube-proxy' 'inet mm-test-border' 'inet mm-test-policies'; do
-    # shellcheck disable=SC2086 # a family and a name
-    nft delete table $table 2>/dev/null || true
+  our_tables | while read -r table; do
+    # shellcheck disable=SC2086 # a word, a family and a name
+    nft delete $table || true
   done
   ip link delete "$interface" 2>/dev/null || true
   # What the CNI library remembers of pods, in a folder that can't be chosen.

@@ -74,6 +74,11 @@ stop() {
   done
 }
 
+# our_mounts: of the cluster's programs, pods and containers
+our_mounts() {
+  awk -v state="$state/" -v run="$run/" 'index($5, state) == 1 || index($5, run) == 1 { print $5 }' /proc/self/mountinfo
+}
+
 # wait_for SECONDS WHAT COMMAND…: until the command succeeds
 wait_for() {
   local deadline=$((SECONDS + $1)) what=$2

@@ -53,6 +53,10 @@ func (i *installation) contained(t *testing.T) {
 	}
 	calls := i.start(t, "good", 4, 10*time.Millisecond)
 	calls.await(t, time.Minute, 1)
+	jobs := map[string]string{}
+	for model := range jobEnds {
+		jobs[model] = i.submitNumbers(t, model)
+	}
 	row := json.RawMessage(`{"x": 13}`)
 	for model, reason := range badModels {
 		for range 3 {
@@ -72,7 +76,18 @@ func (i *installation) contained(t *testing.T) {
 			return regexp.MustCompile(reason).MatchString(info.Health.Reason), standing, nil
 		})
 	}
+	for model, end := range jobEnds {
+		end.check(t, i, jobs[model])
+	}
 	calls.end(t)
+	// Of what was rejected a job is made anew, which ends as the one before.
+	again, err := i.api.RetryJob(t.Context(), jobs["crashes-on-a-row"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ended := i.ended(t, again.ID, 2*time.Minute); ended.RetryOf != jobs["crashes-on-a-row"] || ended.Rows.Read != 1 {
+		t.Errorf("the retry of job %s is %+v", jobs["crashes-on-a-row"], ended)
+	}
 	for model := range badModels {
 		if err := i.api.Retire(t.Context(), model, "the test is over"); err != nil {
 			t.Error(err)
@@ -80,6 +95,82 @@ func (i *installation) contained(t *testing.T) {
 	}
 	if err := i.api.Retire(t.Context(), "good", "the test is over"); err != nil {
 		t.Error(err)
+	}
+}
+
+// jobEnd is how a job of four hundred numbers ends.
+type jobEnd struct {
+	state    modelmanager.JobState
+	why      string // of a failed one; a regular expression
+	rejected string // why the number 13 is rejected; a regular expression
+}
+
+// jobEnds are those of jobs that run side by side, of bad models and a good one.
+var jobEnds = map[string]jobEnd{
+	"good":             {state: modelmanager.JobSucceeded},
+	"crashes-at-load":  {state: modelmanager.JobFailed, why: `No module named 'a_package_of_my_laptop'`},
+	"crashes-on-a-row": {state: modelmanager.JobSucceeded, rejected: `^the worker was killed by SIGSEGV`},
+	"divides-by-zero":  {state: modelmanager.JobSucceeded, rejected: `division by zero`},
+	"eats-memory":      {state: modelmanager.JobFailed, why: `fails on every row: .*96Mi`},
+	"floods-stdout":    {state: modelmanager.JobSucceeded},
+	"loses-rows":       {state: modelmanager.JobFailed, why: `predict returned 0 predictions for 1 row`},
+}
+
+const numbers = 400
+
+// submitNumbers starts a job of the numbers from 0 on.
+func (i *installation) submitNumbers(t *testing.T, model string) string {
+	t.Helper()
+	var rows strings.Builder
+	rows.WriteString("x\n")
+	for x := range numbers {
+		fmt.Fprintln(&rows, x)
+	}
+	upload, err := i.api.Upload(t.Context(), "numbers.csv", strings.NewReader(rows.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := i.api.SubmitJob(t.Context(), model, modelmanager.JobRequest{Input: modelmanager.JobInput{Upload: upload.ID}, MaxRejected: "5"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job.ID
+}
+
+func (end jobEnd) check(t *testing.T, i *installation, id string) {
+	t.Helper()
+	job := i.ended(t, id, 4*time.Minute)
+	if job.State != end.state || !regexp.MustCompile(end.why).MatchString(job.Reason) {
+		t.Errorf("the job of %s is %s: %q; want %s: %s", job.Model, job.State, job.Reason, end.state, end.why)
+		return
+	}
+	if end.state == modelmanager.JobFailed {
+		if job.Code != modelmanager.CodeModelError {
+			t.Errorf("the job of %s failed with the code %s", job.Model, job.Code)
+		}
+		if shown := strings.Join(strings.Fields(i.run(t, "jobs", "show", id)), " "); !regexp.MustCompile(end.why).MatchString(shown) {
+			t.Errorf("mm jobs show of %s:\n%s", job.Model, shown)
+		}
+		return
+	}
+	var rejected int64
+	if end.rejected != "" {
+		rejected = 1
+		var row struct {
+			Row     int64
+			Message string
+		}
+		stream, err := i.api.JobRejected(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Close()
+		if err := json.NewDecoder(stream).Decode(&row); err != nil || row.Row != 14 || !regexp.MustCompile(end.rejected).MatchString(row.Message) {
+			t.Errorf("the job of %s rejected %+v (%v), want row 14: %s", job.Model, row, err, end.rejected)
+		}
+	}
+	if job.Rows.Read != numbers || job.Rows.Rejected != rejected || job.Rows.Predicted != numbers-rejected {
+		t.Errorf("the job of %s counts %+v", job.Model, job.Rows)
 	}
 }
 

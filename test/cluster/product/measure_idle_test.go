@@ -26,11 +26,11 @@ const idleModels = 1000
 // measureIdle publishes many models that nobody calls, and counts what they
 // left in the cluster.
 func (i *installation) measureIdle(t *testing.T, table io.Writer) {
-	info, err := i.api.Model(t.Context(), quickModel)
+	info, err := i.api.Model(t.Context(), examples["java"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	version, err := i.api.Version(t.Context(), quickModel, info.Latest)
+	version, err := i.api.Version(t.Context(), examples["java"], info.Latest)
 	if err != nil {
 		t.Fatal(err)
 	}

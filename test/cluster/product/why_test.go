@@ -1,14 +1,18 @@
 package product_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,13 +21,20 @@ import (
 	"modelmanager.dev/test/cluster"
 )
 
-// toldWhy: of a model that the cluster doesn't run, the API and the CLI say why:
-// no node has what it needs, or the quota is used up.
+// toldWhy: of a model or a job that the cluster doesn't run, the API and the CLI
+// say why: no node has what it needs, its image is gone, or the quota is used up.
+// Calls that wait for it are told as much.
 func (i *installation) toldWhy(t *testing.T) {
 	large := i.named(t, "too-large")
-	edit(t, filepath.Join(large, "model.yaml"), "resources: {cpu: 100m", "resources: {cpu: 150")
+	edit(t, filepath.Join(large, "model.yaml"), "resources: {cpu: 100m", "resources: {cpu: 90")
 	i.publish(t, large)
-	i.says(t, "too-large", "no node has room for it, which needs CPU 150", "Insufficient cpu")
+	i.says(t, "too-large", "no node has room for it, which needs CPU 90", "Insufficient cpu")
+	i.saysOfJob(t, "too-large", "no node has room for it, which needs CPU 90")
+
+	i.publish(t, i.named(t, "image-gone"))
+	i.deleteImage(t, "image-gone")
+	i.says(t, "image-gone", "image", "can't be pulled", "not found")
+	i.saysOfJob(t, "image-gone", "can't be pulled")
 
 	quotas := i.Client.CoreV1().ResourceQuotas(models)
 	quota, err := quotas.Get(t.Context(), "models", metav1.GetOptions{})
@@ -55,10 +66,51 @@ func (i *installation) toldWhy(t *testing.T) {
 		return err == nil, fmt.Sprint(err), nil
 	})
 	i.answersItsExamples(t, "over-quota")
-	for _, model := range []string{"too-large", "over-quota"} {
+	for _, model := range []string{"too-large", "image-gone", "over-quota"} {
 		if err := i.api.Retire(t.Context(), model, "the test is over"); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// saysOfJob starts a job, waits until it says why it doesn't run, and cancels it.
+func (i *installation) saysOfJob(t *testing.T, model, words string) {
+	t.Helper()
+	upload, err := i.api.Upload(t.Context(), "rows.jsonl", bytes.NewReader(i.row(t, model)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := i.api.SubmitJob(t.Context(), model, modelmanager.JobRequest{Input: modelmanager.JobInput{Upload: upload.ID}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster.Eventually(t, time.Minute, "the job of "+model+" says why it doesn't run", func(ctx context.Context) (bool, string, error) {
+		job, err = i.api.Job(ctx, job.ID)
+		return err == nil && strings.Contains(job.Reason, words), fmt.Sprintf("%s: %s", job.State, job.Reason), err
+	})
+	t.Log(job.Reason)
+	if shown := i.run(t, "jobs", "show", job.ID); !strings.Contains(strings.Join(strings.Fields(shown), " "), words) {
+		t.Errorf("mm jobs show:\n%s", shown)
+	}
+	if err := i.api.CancelJob(t.Context(), job.ID, false); err != nil && modelmanager.CodeOf(err) != modelmanager.CodeConflict {
+		t.Error(err)
+	}
+	i.ended(t, job.ID, time.Minute)
+}
+
+// deleteImage deletes a model's image from the registry.
+func (i *installation) deleteImage(t *testing.T, model string) {
+	t.Helper()
+	version, err := i.api.Version(t.Context(), model, i.latest(t, model))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference, err := name.NewDigest(version.Artifact.Image, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Delete(reference); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -74,9 +126,11 @@ func (i *installation) named(t *testing.T, name string) string {
 func (i *installation) says(t *testing.T, model string, words ...string) {
 	t.Helper()
 	cluster.Eventually(t, time.Minute, model+" says why it doesn't run", func(ctx context.Context) (bool, string, error) {
-		call, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, _ = i.api.Predict(call, model, 0, modelmanager.PredictRequest{Rows: []json.RawMessage{i.row(t, model)}}) // it can't be answered
-		cancel()
+		_, refused := i.api.PredictWithin(ctx, 2*time.Second, model, 0, modelmanager.PredictRequest{Rows: []json.RawMessage{i.row(t, model)}})
+		var e *modelmanager.Error
+		if !errors.As(refused, &e) || e.Code != modelmanager.CodeUnavailable || e.RetryAfter <= 0 {
+			return false, fmt.Sprintf("a call ends with %v", refused), nil
+		}
 		info, err := i.api.Model(ctx, model)
 		if err != nil {
 			return false, "", err
@@ -84,6 +138,9 @@ func (i *installation) says(t *testing.T, model string, words ...string) {
 		for _, word := range words {
 			if !strings.Contains(info.Health.Reason, word) {
 				return false, fmt.Sprintf("%s: %s", info.Health.State, info.Health.Reason), nil
+			}
+			if !strings.Contains(e.Detail, word) {
+				return false, "a call is told " + e.Detail, nil
 			}
 		}
 		t.Log(info.Health.Reason)
