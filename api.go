@@ -336,7 +336,10 @@ type Limits struct {
 	ConcurrentCalls int   `json:"concurrent_calls"` // real-time calls under way at once, of all models
 	WaitingCalls    int   `json:"waiting_calls"`    // calls that wait for one version to start
 	UploadBytes     int64 `json:"upload_bytes"`     // one upload
-	SpecBytes       int   `json:"spec_bytes"`       // a version's spec, as canonical JSON
-	BodyBytes       int64 `json:"body_bytes"`       // the body of every other call
-	PageItems       int   `json:"page_items"`       // of a list
+	// UploadRoom is for how many bytes there is room now where uploads are kept,
+	// if that is a disk; nil: nobody knows.
+	UploadRoom *int64 `json:"upload_room_bytes,omitempty"`
+	SpecBytes  int    `json:"spec_bytes"` // a version's spec, as canonical JSON
+	BodyBytes  int64  `json:"body_bytes"` // the body of every other call
+	PageItems  int    `json:"page_items"` // of a list
 }

@@ -20,6 +20,7 @@ import (
 	"modelmanager.dev/internal/cli"
 	"modelmanager.dev/internal/repository"
 	"modelmanager.dev/internal/server"
+	"modelmanager.dev/internal/spec"
 )
 
 // serveOptions are the flags of mm serve.
@@ -36,13 +37,33 @@ type serveOptions struct {
 	allowed   []string
 	filesFrom []string
 	retention time.Duration
+	maxUpload size
 	slots     int
 	logJSON   bool
 	verbose   bool
 }
 
+// size is a flag's number of bytes, as it was written.
+type size struct {
+	text  string
+	bytes int64
+}
+
+// Set implements pflag.Value.
+func (s *size) Set(text string) (err error) {
+	s.text = text
+	s.bytes, err = spec.ParseSize(text)
+	return err
+}
+
+// String implements pflag.Value.
+func (s *size) String() string { return s.text }
+
+// Type implements pflag.Value.
+func (s *size) Type() string { return "size" }
+
 func newServe() *cobra.Command {
-	o := &serveOptions{}
+	o := &serveOptions{maxUpload: size{"1Ti", 1 << 40}}
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server; with --models, keep it equal to a folder of models",
@@ -73,6 +94,7 @@ but loopback's and those of --host.`,
 	flags.StringSliceVar(&o.allowed, "allow-uri", nil, "prefixes of the URIs that jobs may read and write, such as file:///data/")
 	flags.StringSliceVar(&o.filesFrom, "files-from", cli.FilesFrom(), "with --models and --repository: prefixes of the addresses that models' files: may name; default: any https address; $MM_FILES_FROM")
 	flags.DurationVar(&o.retention, "retention", 0, "delete jobs' inputs and results after this long, never their manifests; 0: keep them")
+	flags.Var(&o.maxUpload, "max-upload", "the largest file that may be uploaded, for a job or as a model's folder, such as 10Gi")
 	flags.IntVar(&o.slots, "job-slots", 0, "shards that run at once; default: one a core")
 	o.cluster.flags(flags)
 	flags.BoolVar(&o.logJSON, "log-json", false, "log as JSON")

@@ -76,7 +76,7 @@ func (o *serveOptions) local(ctx context.Context, logger *slog.Logger) (server.C
 	}
 	environments := &environment.Manager{Dir: filepath.Join(data, "environments"), Logger: logger}
 	return server.Config{
-		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention,
+		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention, MaxUpload: o.maxUpload.bytes,
 		Key: key, Store: store, Bucket: bucket,
 		Driver: func(host server.Host) (platform.Driver, error) {
 			driver, err := local.New(local.Options{

@@ -101,7 +101,7 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (con
 	go func() { _ = others.Run(ctx) }() // it ends with ctx
 	environments := &environment.Manager{Dir: filepath.Join(data, "environments"), Logger: logger}
 	config = server.Config{
-		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention,
+		Listen: o.listen, Hosts: o.hosts, Models: o.models, Allowed: o.allowed, Retention: o.retention, MaxUpload: o.maxUpload.bytes,
 		ThroughServer: o.cluster.storageURLs == "server",
 		Internal:      o.cluster.internalListen, InternalURL: o.cluster.internalURL,
 		Key: key, Store: store, Prune: true, Bucket: bucket,

@@ -47,3 +47,22 @@ func TestSecretsOfModelsComeFromFiles(t *testing.T) {
 		t.Errorf("a path out of the folder gave %q", value)
 	}
 }
+
+func TestTheLargestUploadIsWrittenAsASize(t *testing.T) {
+	for text, want := range map[string]int64{"": 1 << 40, "10Gi": 10 << 30, "1.5G": 1.5e9} {
+		command := newServe()
+		var args []string
+		if text != "" {
+			args = []string{"--max-upload", text}
+		}
+		if err := command.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		if flag, ok := command.Flags().Lookup("max-upload").Value.(*size); !ok || flag.bytes != want {
+			t.Errorf("%q: %+v", text, flag)
+		}
+	}
+	if err := newServe().ParseFlags([]string{"--max-upload", "10GB"}); err == nil || !strings.Contains(err.Error(), "did you mean 10Gi?") {
+		t.Errorf("%v", err)
+	}
+}

@@ -34,6 +34,8 @@ type Config struct {
 	Rollouts *rollout.Loop // nil: nobody can say how a canary is
 	Jobs     *batch.Service
 	Uploads  *storage.Uploads
+	// MaxUpload is the largest upload, in bytes; 0: 1 TiB.
+	MaxUpload int64
 	// Bucket keeps what an Idempotency-Key of a publication led to.
 	Bucket *storage.Bucket
 	// Adopt makes an upload the artifact of a version: it checks that it is an
@@ -78,6 +80,9 @@ func New(config Config) *API {
 	a.mux = &routes{ServeMux: http.NewServeMux(), api: a, rules: rules()}
 	if a.Logger == nil {
 		a.Logger = slog.Default()
+	}
+	if a.MaxUpload == 0 {
+		a.MaxUpload = defaultMaxUpload
 	}
 	if a.Artifacts.Kind == "" {
 		a.Artifacts.Kind = modelmanager.ArtifactArchive

@@ -28,7 +28,7 @@ func (a *API) registerLimits(h huma.API) {
 
 func (a *API) limits() modelmanager.Limits {
 	rows := a.Gateway.Limits()
-	return modelmanager.Limits{
+	limits := modelmanager.Limits{
 		PredictRows:     serve.MaxRows,
 		PredictBytes:    min(rows.Body, serve.MaxBytes),
 		AnswerBytes:     rows.Answer,
@@ -36,9 +36,13 @@ func (a *API) limits() modelmanager.Limits {
 		MaxWaitSeconds:  int(rows.MaxWait.Seconds()),
 		ConcurrentCalls: rows.Calls,
 		WaitingCalls:    rows.Queue,
-		UploadBytes:     maxUpload,
+		UploadBytes:     a.MaxUpload,
 		SpecBytes:       registry.MaxSpec,
 		BodyBytes:       maxBody,
 		PageItems:       maxPage,
 	}
+	if room, known := a.Uploads.Room(); known {
+		limits.UploadRoom = &room
+	}
+	return limits
 }

@@ -14,8 +14,9 @@ import (
 	"modelmanager.dev"
 )
 
-// maxUpload bounds one upload, in bytes.
-const maxUpload = 1 << 40
+// defaultMaxUpload bounds one upload, in bytes, unless the operator says
+// otherwise.
+const defaultMaxUpload = 1 << 40
 
 func (a *API) registerUploads(h huma.API) {
 	a.plain(h, huma.Operation{
@@ -28,19 +29,45 @@ func (a *API) registerUploads(h huma.API) {
 			"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
 		}},
 		Responses: map[string]*huma.Response{"201": answerOf[modelmanager.Upload](h, "The upload")},
-	}, "application/json", func(w http.ResponseWriter, r *http.Request) error {
-		body := &patient{body: r.Body, control: http.NewResponseController(w), patience: uploadPatience}
-		upload, err := a.Uploads.Put(r.Context(), body, maxUpload)
-		if body.err != nil {
-			return brokenUpload(r, body.err)
-		}
-		if err != nil {
-			return err
-		}
-		a.Logger.DebugContext(r.Context(), "an upload is complete", "id", upload.ID, "name", shortened(r.URL.Query().Get("name")), "bytes", upload.Size)
-		writeJSON(w, http.StatusCreated, upload)
-		return nil
-	})
+	}, "application/json", a.upload)
+}
+
+func (a *API) upload(w http.ResponseWriter, r *http.Request) error {
+	most := a.mostUpload()
+	if most <= 0 || r.ContentLength > most {
+		return a.uploadTooLarge(most)
+	}
+	body := &patient{body: r.Body, control: http.NewResponseController(w), patience: uploadPatience}
+	upload, err := a.Uploads.Put(r.Context(), body, most)
+	switch {
+	case body.err != nil:
+		return brokenUpload(r, body.err)
+	case modelmanager.CodeOf(err) == modelmanager.CodeTooLarge:
+		return a.uploadTooLarge(most)
+	case err != nil:
+		return err
+	}
+	a.Logger.DebugContext(r.Context(), "an upload is complete", "id", upload.ID, "name", shortened(r.URL.Query().Get("name")), "bytes", upload.Size)
+	writeJSON(w, http.StatusCreated, upload)
+	return nil
+}
+
+// mostUpload is how many bytes an upload may have now: no more than there is
+// room for, either.
+func (a *API) mostUpload() int64 {
+	if room, known := a.Uploads.Room(); known {
+		return min(a.MaxUpload, room)
+	}
+	return a.MaxUpload
+}
+
+func (a *API) uploadTooLarge(most int64) error {
+	if most < a.MaxUpload {
+		return modelmanager.Errorf(modelmanager.CodeTooLarge,
+			"the server's disk has room for %d bytes, and the upload has more; nothing of it is kept: delete the data of old jobs, or tell whoever runs the server", most)
+	}
+	return modelmanager.Errorf(modelmanager.CodeTooLarge,
+		"an upload can have %d bytes at most, and this one has more; nothing of it is kept: split the file, or ask whoever runs the server for a larger --max-upload", most)
 }
 
 // patient reads a body for as long as some of it keeps coming.

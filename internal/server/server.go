@@ -58,6 +58,7 @@ type Config struct {
 	RepositoryInterval time.Duration
 	Allowed            []string      // prefixes of the URIs that jobs may read and write
 	Retention          time.Duration // of jobs' payloads; 0: for ever
+	MaxUpload          int64         // bytes; 0: 1 TiB
 	// ThroughServer says that agents of jobs reach nothing but the server, not
 	// even the object storage by signed URLs.
 	ThroughServer bool
@@ -195,7 +196,7 @@ func (s *Server) wire() (err error) {
 		Name: s.Name, Server: cmp.Or(s.InternalURL, "http://"+s.internal.Addr().String()), Retention: s.Retention, ThroughServer: s.ThroughServer, Logger: s.Logger,
 	})
 	s.api = api.New(api.Config{
-		Registry: s.registry, Platform: s.platform, Gateway: s.gateway, Activity: s.activity, Rollouts: s.rollouts, Jobs: s.jobs, Uploads: s.uploads, Bucket: s.Bucket,
+		Registry: s.registry, Platform: s.platform, Gateway: s.gateway, Activity: s.activity, Rollouts: s.rollouts, Jobs: s.jobs, Uploads: s.uploads, MaxUpload: s.MaxUpload, Bucket: s.Bucket,
 		Adopt: s.artifacts.adopt, Artifacts: s.Artifacts, Image: s.Image, Card: (&cards{artifacts: s.artifacts, image: s.ImageFile}).read, Ready: s.ready, Auth: s.Auth, Version: s.Version, Hosts: s.Hosts, Logger: s.Logger,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 	})

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"modelmanager.dev"
 )
 
 var (
@@ -131,6 +133,18 @@ func readBytes(text string) (any, string, string) {
 		return nil, fmt.Sprintf("is %d bytes; at least 1Mi is needed", size), sizeHint(match[1])
 	}
 	return size, "", ""
+}
+
+// ParseSize reads a size as model.yaml has it, such as 512Mi, into bytes.
+func ParseSize(text string) (int64, error) {
+	size, problem, hint := readBytes(text)
+	if problem != "" {
+		if hint != "" {
+			problem += "; " + hint
+		}
+		return 0, modelmanager.Errorf(modelmanager.CodeBadRequest, "the size %s", problem)
+	}
+	return size.(int64), nil
 }
 
 func sizeHint(text string) string {

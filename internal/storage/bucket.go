@@ -67,6 +67,15 @@ type sink interface {
 // Close frees what the bucket holds.
 func (b *Bucket) Close() error { return b.backend.close() }
 
+// Room returns how many bytes more the bucket has room for, if its medium is a
+// disk; known is false otherwise.
+func (b *Bucket) Room() (bytes int64, known bool) {
+	if disk, ok := b.backend.(*files); ok {
+		return disk.room()
+	}
+	return 0, false
+}
+
 // URL returns the address that the bucket was opened with.
 func (b *Bucket) URL() string { return b.url }
 

@@ -123,6 +123,15 @@ func (f *files) remove(_ context.Context, key string) error {
 	return nil
 }
 
+// room is what the disk has left for who isn't its superuser.
+func (f *files) room() (bytes int64, known bool) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(f.dir, &disk); err != nil {
+		return 0, false
+	}
+	return int64(disk.Bavail) * int64(disk.Bsize), true
+}
+
 func (f *files) fail(doing, key string, err error) error {
 	if gone(err) {
 		return notFound(key)

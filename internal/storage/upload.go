@@ -64,6 +64,10 @@ func (u *Uploads) Put(ctx context.Context, r io.Reader, limit int64) (modelmanag
 	return upload, u.record(ctx, upload)
 }
 
+// Room is for how many bytes of uploads there is room; known is false where
+// nobody can tell.
+func (u *Uploads) Room() (bytes int64, known bool) { return u.bucket.Room() }
+
 func (u *Uploads) record(ctx context.Context, upload modelmanager.Upload) error {
 	data, err := json.Marshal(upload)
 	if err != nil {

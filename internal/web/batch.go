@@ -34,6 +34,8 @@ type uploadPage struct {
 	Version  int    // that shall predict; 0: the one that the traffic says
 	Refused  string // why this model takes no files; "": it does
 	Most     string // how large an upload may be, in a sentence
+	MaxBytes int64  // the same
+	TooLarge string // what is said of a larger one
 	Meant    bool   // some columns say what they mean
 	Features []featureLine
 	Answers  []featureLine
@@ -104,7 +106,7 @@ func (v *visit) chooseFile(version int, wrong error) error {
 	if err != nil {
 		return err
 	}
-	page := uploadPage{modelHead: model, Version: version, Most: mostWords(limits.UploadBytes)}
+	page := uploadPage{modelHead: model, Version: version, Most: mostWords(mostUpload(limits)), MaxBytes: mostUpload(limits), TooLarge: tooLarge(limits)}
 	asked, serves := model.Spec, model.Batch()
 	if version != 0 {
 		if asked, err = v.specOf(model.Name, page.Version); err != nil {
@@ -145,9 +147,29 @@ func mostWords(limit int64) string {
 	return "It may have at most " + byteSize(limit) + "."
 }
 
+// mostUpload is how many bytes a file may have now.
+func mostUpload(limits modelmanager.Limits) int64 {
+	if limits.UploadRoom != nil {
+		return min(limits.UploadBytes, *limits.UploadRoom)
+	}
+	return limits.UploadBytes
+}
+
+// tooLarge says of a file that it has more.
+func tooLarge(limits modelmanager.Limits) string {
+	if most := mostUpload(limits); most < limits.UploadBytes {
+		return "There is no room for this file: the server’s disk has " + byteSize(most) + " left. Tell whoever runs the server."
+	}
+	return "This file is too large: it may have at most " + byteSize(limits.UploadBytes) + "."
+}
+
 func lineOf(field modelmanager.Field) featureLine {
 	return featureLine{Name: field.Name, Kind: kindOf(field), About: field.Description, Needed: !field.Optional}
 }
+
+// formAround is what a form has around its file, at most: less than that, and it
+// isn't known before it has come whether the file is too large.
+const formAround = 64 << 10
 
 // uploadPatience is how long an upload may stand still.
 const uploadPatience = time.Minute
@@ -192,8 +214,19 @@ func (v *visit) batchUpload() error {
 	if err != nil || file.FileName() == "" {
 		return v.chooseFile(version, modelmanager.Errorf(modelmanager.CodeBadRequest, "No file was chosen. Choose one, then go on."))
 	}
+	limits, err := v.api().Limits(v.ctx())
+	if err != nil {
+		return err
+	}
+	refused := modelmanager.Errorf(modelmanager.CodeTooLarge, "%s", tooLarge(limits))
+	if v.r.ContentLength-formAround > mostUpload(limits) {
+		return v.chooseFile(version, refused)
+	}
 	name := fileName(file)
 	upload, err := v.api().Upload(v.ctx(), name, file)
+	if modelmanager.CodeOf(err) == modelmanager.CodeTooLarge {
+		err = refused
+	}
 	if err != nil {
 		return v.chooseFile(version, err)
 	}

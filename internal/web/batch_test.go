@@ -239,6 +239,50 @@ func TestEveryRowIsChecked(t *testing.T) {
 	}
 }
 
+// TestAFileThatIsTooLarge: the page says how large one may be, and of a larger
+// one so, beside the field, before or while it comes; nothing of it is kept.
+func TestAFileThatIsTooLarge(t *testing.T) {
+	w := newJobsWorldOf(t, "mem://", 1<<20)
+	page := w.page("/models/doubler/batch?version=1")
+	has(t, page, "It may have at most 1.0 MB.")
+	if !strings.Contains(page, `data-most="1048576"`) || !strings.Contains(page, `data-too-large="This file is too large: it may have at most 1.0 MB."`) {
+		t.Error("a script can't tell before it sends the file")
+	}
+	line := []byte("x,side\n")
+	for name, content := range map[string][]byte{
+		"far.csv":  bytes.Repeat(line, 200_000),
+		"near.csv": append(bytes.Repeat([]byte("x"), 1<<20), 'x'), // only its end tells
+	} {
+		status, page := w.uploadFrom("/models/doubler/batch?version=1", name, content)
+		_, wrong, _ := strings.Cut(page, `id="file-wrong" role="alert"`)
+		wrong, _, _ = strings.Cut(wrong, "</p>")
+		if status != http.StatusRequestEntityTooLarge || !strings.Contains(wrong, "This file is too large: it may have at most 1.0 MB.") || !strings.Contains(page, `name="version" value="1"`) {
+			t.Errorf("%s: %d %s", name, status, wrong)
+		}
+	}
+	objects, err := w.bucket.List(t.Context(), "uploads/", "", 0)
+	for _, object := range objects { // those of what was published are there
+		if err != nil || object.Size > 1000 {
+			t.Errorf("%s with %d bytes is kept, %v", object.Key, object.Size, err)
+		}
+	}
+	if status, page := w.upload("fits.csv", bytes.Repeat([]byte("1,left\n"), 100_000)); status == http.StatusRequestEntityTooLarge {
+		t.Error(mainOf(page))
+	}
+}
+
+// TestThePageTellsWhatThereIsRoomFor: on a disk, no more than that is taken.
+func TestThePageTellsWhatThereIsRoomFor(t *testing.T) {
+	w := newJobsWorldOf(t, "file://"+t.TempDir(), 1<<44) // more than any disk has
+	limits, err := w.api.Limits(t.Context())
+	if err != nil || limits.UploadRoom == nil || *limits.UploadRoom <= 0 || *limits.UploadRoom >= limits.UploadBytes {
+		t.Fatalf("%+v %v", limits, err)
+	}
+	if page := w.page("/models/doubler/batch"); !strings.Contains(page, `data-too-large="There is no room for this file: the server’s disk has `) {
+		t.Error("it doesn't say so")
+	}
+}
+
 // TestAFileForAVersion: who asks for a version has the file predicted by it.
 func TestAFileForAVersion(t *testing.T) {
 	w := newJobsWorld(t)

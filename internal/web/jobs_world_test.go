@@ -65,6 +65,12 @@ type jobsWorld struct {
 
 func newJobsWorld(t testing.TB) *jobsWorld {
 	t.Helper()
+	return newJobsWorldOf(t, "mem://", 0)
+}
+
+// newJobsWorldOf is a world with a storage of its own, and a largest upload.
+func newJobsWorldOf(t testing.TB, objects string, maxUpload int64) *jobsWorld {
+	t.Helper()
 	w := &jobsWorld{t: t}
 	must := func(err error) {
 		t.Helper()
@@ -73,7 +79,7 @@ func newJobsWorld(t testing.TB) *jobsWorld {
 		}
 	}
 	logger := slog.New(slog.DiscardHandler)
-	bucket, err := storage.Open(t.Context(), "mem://")
+	bucket, err := storage.Open(t.Context(), objects)
 	must(err)
 	w.bucket = bucket
 	locations, err := storage.NewLocations(t.Context(), nil)
@@ -107,7 +113,7 @@ func newJobsWorld(t testing.TB) *jobsWorld {
 	internal.Handle(shard.PathJobs, jobs.Handler())
 	internal.Handle(storage.PathObjects, storage.Handler(signer, bucket, locations))
 	rest := api.New(api.Config{
-		Registry: models, Platform: runs, Gateway: gate, Activity: activities, Jobs: jobs, Uploads: uploads, Bucket: bucket, Version: "test", Logger: logger,
+		Registry: models, Platform: runs, Gateway: gate, Activity: activities, Jobs: jobs, Uploads: uploads, MaxUpload: maxUpload, Bucket: bucket, Version: "test", Logger: logger,
 		Auth: auth.New(auth.Options{Authenticator: authlocal.Everybody{}, Authorizer: authlocal.Everybody{}}),
 		Adopt: func(ctx context.Context, id string) (modelmanager.Artifact, error) {
 			upload, err := uploads.Get(ctx, id)

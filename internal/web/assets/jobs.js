@@ -30,6 +30,7 @@
       if (!input.files.length) return;
       event.preventDefault();
       wrong.textContent = '';
+      if (input.files[0].size > Number(form.getAttribute('data-most'))) { complain(form.getAttribute('data-too-large')); return; }
       var request = new XMLHttpRequest();
       var told = -1;
       request.open('POST', form.action);
