@@ -6,20 +6,25 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"time"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/registry"
+	"modelmanager.dev/internal/spec"
 )
 
 // claim is idempotency/publish-<hash>.json: what a publication with an
-// Idempotency-Key led to. The batch service sweeps that folder after a week.
+// Idempotency-Key asks for, written before anything else is, and what it led to
+// once all is done. The batch service sweeps that folder after a week.
 //
 // A version's content already makes publishing it twice harmless, but for one
 // thing: a request that is repeated late must not take the traffic back to a
 // version that somebody has rolled back meanwhile.
 type claim struct {
-	Request string `json:"request"` // digest of what was asked
-	Version int    `json:"version"`
+	Request string    `json:"request"`           // digest of what was asked
+	Seen    time.Time `json:"seen,omitzero"`     // when the setting of traffic was made that was in force
+	Version int       `json:"version,omitempty"` // that all was done for; 0: not yet, as far as is known
 }
 
 func claimKey(ctx context.Context, model, key string) string {
@@ -37,32 +42,55 @@ func requestDigest(p registry.Publication, hold bool) (string, error) {
 	return fmt.Sprintf("%s version %d hold %t", registry.Digest(canonical, p.Artifact.Digest), p.Number, hold), nil
 }
 
-// claimed returns the version that a publication with this key has led to; 0
-// if there was none.
-func (a *API) claimed(ctx context.Context, model, key, digest string) (int, error) {
+// claim claims a key for a publication. It returns what was claimed with the
+// key before, nil if nothing was; another content is a CodeConflict.
+func (a *API) claim(ctx context.Context, model, key, digest string) (before *claim, err error) {
 	if key == "" || a.Bucket == nil {
-		return 0, nil
+		return nil, nil
 	}
-	data, err := a.Bucket.ReadAll(ctx, claimKey(ctx, model, key), maxBody)
-	if modelmanager.CodeOf(err) == modelmanager.CodeNotFound {
-		return 0, nil
-	}
+	seen, err := a.settingInForce(ctx, model)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var first claim
-	if err := json.Unmarshal(data, &first); err != nil {
-		return 0, fmt.Errorf("reading what became of an Idempotency-Key: %w", err)
+	data, err := json.Marshal(claim{Request: digest, Seen: seen})
+	if err != nil {
+		return nil, err
 	}
-	if first.Request != digest {
-		return 0, modelmanager.Errorf(modelmanager.CodeConflict,
-			"publishing %s: the Idempotency-Key %q was used for another content, which became version %d; use a new key", model, key, first.Version)
+	err = a.Bucket.Create(ctx, claimKey(ctx, model, key), data)
+	if modelmanager.CodeOf(err) != modelmanager.CodeConflict {
+		return nil, err
 	}
-	return first.Version, nil
+	if data, err = a.Bucket.ReadAll(ctx, claimKey(ctx, model, key), maxBody); err != nil {
+		return nil, err
+	}
+	before = new(claim)
+	if err := json.Unmarshal(data, before); err != nil {
+		return nil, fmt.Errorf("reading what became of an Idempotency-Key: %w", err)
+	}
+	if before.Request != digest {
+		became := "which has not become a version yet"
+		if before.Version != 0 {
+			became = fmt.Sprintf("which became version %d", before.Version)
+		}
+		return nil, modelmanager.Errorf(modelmanager.CodeConflict,
+			"publishing %s: the Idempotency-Key %q was used for another content, %s; use a new key", model, key, became)
+	}
+	return before, nil
 }
 
-// keep writes down what a publication with a key led to.
-func (a *API) keep(ctx context.Context, key, digest string, version modelmanager.Version) error {
+// settingInForce says when a model's setting of traffic was made; the zero time
+// if it has none.
+func (a *API) settingInForce(ctx context.Context, name string) (time.Time, error) {
+	model, err := a.Registry.Get(ctx, name)
+	switch modelmanager.CodeOf(err) {
+	case modelmanager.CodeNotFound, modelmanager.CodeRetired:
+		return time.Time{}, nil
+	}
+	return model.Traffic().At, err
+}
+
+// complete notes that all was done of a publication with a key.
+func (a *API) complete(ctx context.Context, key, digest string, version modelmanager.Version) error {
 	if key == "" || a.Bucket == nil {
 		return nil
 	}
@@ -70,9 +98,39 @@ func (a *API) keep(ctx context.Context, key, digest string, version modelmanager
 	if err != nil {
 		return err
 	}
-	err = a.Bucket.Create(ctx, claimKey(ctx, version.Model, key), data)
-	if modelmanager.CodeOf(err) == modelmanager.CodeConflict {
-		return nil // the same request, at the same time
+	return a.Bucket.WriteAll(ctx, claimKey(ctx, version.Model, key), data)
+}
+
+// rollOutAfter rolls out a version for a publication that was begun before,
+// unless it has been: whoever has moved the traffic since wants it so.
+func (a *API) rollOutAfter(ctx context.Context, s *spec.Spec, version modelmanager.Version, request modelmanager.RolloutRequest, before *claim) error {
+	for again := 0; ; again++ {
+		model, err := a.Registry.Get(ctx, version.Model)
+		if err != nil {
+			return err
+		}
+		if rolledOutSince(model.History, before.Seen, version.Number, s.Rollout.Strategy) {
+			return nil
+		}
+		now := model.Traffic().At
+		request.Seen = &now
+		err = a.rollOut(ctx, s, version, request)
+		if modelmanager.CodeOf(err) != modelmanager.CodeConflict || again == rollOutAgain {
+			return err
+		}
 	}
-	return err
+}
+
+// rolledOutSince tells whether a version has been rolled out since a setting was
+// in force: it takes part in a later one, or had all that a rollout gives it.
+func rolledOutSince(history []modelmanager.Traffic, seen time.Time, version int, strategy string) bool {
+	for _, setting := range history { // newest first
+		if !setting.At.After(seen) {
+			return goesOn(setting, version, strategy)
+		}
+		if slices.ContainsFunc(setting.Versions, func(share modelmanager.Share) bool { return share.Version == version }) {
+			return true
+		}
+	}
+	return false
 }

@@ -19,7 +19,7 @@ type JobPath struct {
 type submitInput struct {
 	ModelPath
 	DryRun bool   `query:"dry_run" doc:"Only look at the input, and say what would go wrong"`
-	Key    string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice is one job"`
+	Key    string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice, within a week, is one job"`
 	Body   JobRequest
 }
 
@@ -78,7 +78,7 @@ type sampleInput struct {
 
 type retryInput struct {
 	JobPath
-	Key string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice is one job"`
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice, within a week, is one job"`
 }
 
 type cancelInput struct {

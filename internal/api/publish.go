@@ -14,7 +14,7 @@ import (
 
 type publishInput struct {
 	ModelPath
-	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice is one publication"`
+	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"The same key twice, within a week, is one publication"`
 	Body modelmanager.PublishRequest
 }
 
@@ -53,23 +53,29 @@ func (a *API) Publish(ctx context.Context, name string, request modelmanager.Pub
 	if err != nil {
 		return none, err
 	}
-	number, err := a.claimed(ctx, name, key, digest)
+	before, err := a.claim(ctx, name, key, digest)
 	if err != nil {
 		return none, err
 	}
-	if number != 0 {
-		return a.published(ctx, name, number, false)
+	if before != nil && before.Version != 0 {
+		return a.published(ctx, name, before.Version, false)
 	}
 	version, created, err := a.Registry.Publish(ctx, p)
 	if err != nil {
 		return none, err
 	}
 	if !request.Hold {
-		if err := a.rollOut(ctx, p.Spec, version, modelmanager.RolloutRequest{Reason: request.Reason}); err != nil {
+		rollout := modelmanager.RolloutRequest{Reason: request.Reason}
+		if before == nil {
+			err = a.rollOut(ctx, p.Spec, version, rollout)
+		} else {
+			err = a.rollOutAfter(ctx, p.Spec, version, rollout, before)
+		}
+		if err != nil {
 			return none, fmt.Errorf("version %d of %s is published, but doesn't take traffic: %w", version.Number, name, err)
 		}
 	}
-	if err := a.keep(ctx, key, digest, version); err != nil {
+	if err := a.complete(ctx, key, digest, version); err != nil {
 		return none, err
 	}
 	return a.published(ctx, name, version.Number, created)

@@ -104,6 +104,12 @@ func newWorld(t testing.TB) *world {
 // newWorldOf is a world whose callers are known by an Auth.
 func newWorldOf(t testing.TB, callers *auth.Auth) *world {
 	t.Helper()
+	return newWorldOn(t, callers, registrymemory.New(), "mem://")
+}
+
+// newWorldOn is a world that keeps its models and its objects elsewhere.
+func newWorldOn(t testing.TB, callers *auth.Auth, models registry.Store, objects string) *world {
+	t.Helper()
 	w := &world{t: t, log: &syncBuffer{}, allowed: t.TempDir()}
 	logger := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	must := func(err error) {
@@ -112,12 +118,12 @@ func newWorldOf(t testing.TB, callers *auth.Auth) *world {
 			t.Fatal(err)
 		}
 	}
-	bucket, err := storage.Open(t.Context(), "mem://")
+	bucket, err := storage.Open(t.Context(), objects)
 	must(err)
 	locations, err := storage.NewLocations(t.Context(), []string{"file://" + filepath.ToSlash(w.allowed)})
 	must(err)
 	w.bucket, w.uploads = bucket, storage.NewUploads(bucket)
-	w.registry = registry.New(registrymemory.New(), registry.Options{Logger: logger})
+	w.registry = registry.New(models, registry.Options{Logger: logger})
 	driver, err := platformmemory.New(platformmemory.Options{Predict: w.predict, Task: w.task, Load: w.load})
 	must(err)
 	runs := platform.New(driver, platform.Options{Logger: logger})

@@ -49,7 +49,7 @@ Ctrl-C then leaves the job running, and says how to come back to it.`,
 	flags.StringVar(&o.outputURI, "output-uri", "", "have the server put the parts into this folder")
 	flags.BoolVar(&o.wait, "wait", false, "wait for the end")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "only look at the input, and say what would go wrong")
-	flags.StringVar(&o.key, "idempotency-key", "", "the same key twice is one job")
+	flags.StringVar(&o.key, "idempotency-key", "", "the same key twice, within a week, is one job")
 	flags.StringArrayVar(&o.columns, "column", nil, "FEATURE=HEADER, where they differ; repeatable")
 	flags.StringArrayVarP(&o.labels, "label", "l", nil, "name=value; repeatable")
 	r := &o.request
