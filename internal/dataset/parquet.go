@@ -141,7 +141,7 @@ func (o opening) openParquet() (_ *Header, _ batchSource, err error) {
 
 func (s *parquetSource) open(o opening) error {
 	arrows, err := pqarrow.NewFileReader(s.file.reader, pqarrow.ArrowReadProperties{
-		BatchSize: int64(o.opts.BatchRows), Parallel: o.opts.Parallel > 1,
+		BatchSize: s.file.batchRows(o.opts), Parallel: o.opts.Parallel > 1,
 	}, memory.DefaultAllocator)
 	if err != nil {
 		return parquetError(err)
@@ -171,6 +171,20 @@ func (s *parquetSource) open(o opening) error {
 		return nil
 	}
 	return s.seek(o.ctx, arrows, o.slice.Pages)
+}
+
+// batchRows is how many rows a batch may have: what the row group with the
+// longest rows says of their bytes bounds it, too.
+func (f *parquetFile) batchRows(opts ReaderOptions) int64 {
+	most := int64(opts.BatchRows)
+	for i := range f.reader.NumRowGroups() {
+		group := f.reader.MetaData().RowGroup(i)
+		rows, size := group.NumRows(), group.TotalByteSize() // before compression
+		if rows > 0 && size > 0 {
+			most = min(most, int64(opts.BatchBytes)/max(size/rows, 1))
+		}
+	}
+	return max(most, 1)
 }
 
 // seek opens the row groups that hold the slice, whose first row is in pages.

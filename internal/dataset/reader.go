@@ -12,13 +12,16 @@ import (
 // defaultBatchRows is what goes to a worker in one call, unless the spec says otherwise.
 const defaultBatchRows = 10_000
 
-// maxBatchBytes bounds a batch whose rows are long.
-const maxBatchBytes = 64 << 20
+// defaultBatchBytes bounds a batch whose rows are long.
+const defaultBatchBytes = 64 << 20
 
 // ReaderOptions say how a Reader hands rows over.
 type ReaderOptions struct {
 	BatchRows int // rows of a Batch at the most; 0: 10,000
-	Parallel  int // goroutines that decode; 0 and 1: the caller's own alone
+	// BatchBytes ends a Batch before that, once its rows have so many bytes, as
+	// far as the file tells; 0: 64 MiB. One row may have more.
+	BatchBytes int
+	Parallel   int // goroutines that decode; 0 and 1: the caller's own alone
 }
 
 // Batch is some rows of a file, in its order.
@@ -87,6 +90,9 @@ type batchSource interface {
 func NewReader(ctx context.Context, src Source, input modelmanager.JobInput, s *Schema, slice Slice, opts ReaderOptions) (*Reader, error) {
 	if opts.BatchRows <= 0 {
 		opts.BatchRows = defaultBatchRows
+	}
+	if opts.BatchBytes <= 0 {
+		opts.BatchBytes = defaultBatchBytes
 	}
 	if slice.Length == 0 && slice.Rows == 0 {
 		slice = Whole()

@@ -27,12 +27,13 @@ func (b *textBlock) row(i int) []byte {
 // textSource reads blocks and has them decoded, by itself or by several
 // goroutines at once; Batches come in the file's order either way.
 type textSource struct {
-	scanner   *recordScanner
-	closer    io.Closer
-	batchRows int
-	nextRow   int64
-	left      int64 // rows of the slice to come; −1: not counted
-	lastSize  int   // of a block, so that the next one is allocated whole
+	scanner    *recordScanner
+	closer     io.Closer
+	batchRows  int
+	batchBytes int
+	nextRow    int64
+	left       int64 // rows of the slice to come; −1: not counted
+	lastSize   int   // of a block, so that the next one is allocated whole
 
 	decoders []textDecoder // one per goroutine
 	ordered  chan chan decoded
@@ -52,7 +53,7 @@ type decoded struct {
 
 func newTextSource(o opening, scanner *recordScanner, closer io.Closer, newDecoder func() textDecoder) *textSource {
 	s := &textSource{
-		scanner: scanner, closer: closer, batchRows: o.opts.BatchRows,
+		scanner: scanner, closer: closer, batchRows: o.opts.BatchRows, batchBytes: o.opts.BatchBytes,
 		nextRow: max(o.slice.FirstRow, 1), left: -1,
 	}
 	if o.slice.Rows > 0 {
@@ -134,7 +135,7 @@ func (s *textSource) read() (*textBlock, error) {
 		text:     make([]byte, 0, s.lastSize+s.lastSize/8),
 		ends:     make([]int, 0, s.batchRows),
 	}
-	for len(block.ends) < s.batchRows && len(block.text) < maxBatchBytes && s.left != 0 {
+	for len(block.ends) < s.batchRows && len(block.text) < s.batchBytes && s.left != 0 {
 		raw, err := s.scanner.next()
 		if err == io.EOF {
 			if s.left > 0 {

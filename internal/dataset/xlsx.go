@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"time"
+	"unsafe"
 
 	modelmanager "modelmanager.dev"
 )
@@ -83,7 +84,8 @@ type xlsxSource struct {
 	rules   *TextRules
 	whole   []columnTarget
 	lists   []listTarget
-	size    int
+	size    int   // rows of a batch
+	bytes   int   // of a batch
 	row     int64 // number of the next data row
 	left    int64 // −1: all
 }
@@ -147,7 +149,7 @@ func (o opening) openXLSX() (*Header, batchSource, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	x := &xlsxSource{book: book, rows: rows, header: header, schema: o.schema, size: o.opts.BatchRows, row: max(o.slice.FirstRow, 1), left: -1}
+	x := &xlsxSource{book: book, rows: rows, header: header, schema: o.schema, size: o.opts.BatchRows, bytes: o.opts.BatchBytes, row: max(o.slice.FirstRow, 1), left: -1}
 	if o.slice.Rows > 0 {
 		x.left = o.slice.Rows
 	}
@@ -179,7 +181,7 @@ func (x *xlsxSource) next() (*Batch, error) {
 	block := &xlsxRowsBlock{book: x.book}
 	extra := Extra{header: x.header, cells: block}
 	c := newRowCollector(x.builder, x.row)
-	for c.batch.Rows < x.size && x.left != 0 {
+	for bytes := 0; c.batch.Rows < x.size && bytes < x.bytes && x.left != 0; {
 		cells, err := x.rows.next()
 		if err == io.EOF {
 			if x.left > 0 {
@@ -196,6 +198,7 @@ func (x *xlsxSource) next() (*Batch, error) {
 		row := make([]xlsxCell, max(len(cells), len(x.header.Columns)))
 		copy(row, cells)
 		block.rows = append(block.rows, row)
+		bytes += xlsxSize(row)
 		if x.left > 0 {
 			x.left--
 		}
@@ -214,6 +217,15 @@ func (x *xlsxSource) next() (*Batch, error) {
 	}
 	x.row += int64(c.batch.Rows)
 	return c.finish(extra), nil
+}
+
+// xlsxSize is how many bytes a row's cells have: what is kept of each, and its text.
+func xlsxSize(row []xlsxCell) int {
+	size := len(row) * int(unsafe.Sizeof(xlsxCell{}))
+	for i := range row {
+		size += len(row[i].text)
+	}
+	return size
 }
 
 func (x *xlsxSource) setRow(row []xlsxCell) {
