@@ -50,10 +50,11 @@ func publishEndlessly(dir string) error {
 			return err
 		}
 		fmt.Printf("published %s %d %s\n", name, version.Number, version.Digest)
-		if _, err := r.SetTraffic(ctx, name, modelmanager.All(version.Number), modelmanager.Change{By: "publisher"}, nil); err != nil {
+		model, err := r.SetTraffic(ctx, name, modelmanager.All(version.Number), modelmanager.Change{By: "publisher"}, nil)
+		if err != nil {
 			return err
 		}
-		fmt.Printf("promoted %s %d -\n", name, version.Number)
+		fmt.Printf("promoted %s %d %d\n", name, version.Number, model.Traffic().At.UnixMicro())
 	}
 }
 
@@ -61,8 +62,8 @@ func publishEndlessly(dir string) error {
 // random instants, and looks for everything that they said was accepted.
 func TestKilledAtAnyInstant(t *testing.T) {
 	dir := t.TempDir()
-	accepted := map[string]string{} // model/number → digest
-	promoted := map[string]int{}
+	accepted := map[string]string{}        // model/number → digest
+	promoted := map[string]map[int64]int{} // model → when, in microseconds → number
 	const rounds = 12
 	for round := range rounds {
 		pause := time.Duration(rand.N(int64(60 * time.Millisecond)))
@@ -80,8 +81,12 @@ func TestKilledAtAnyInstant(t *testing.T) {
 					}
 					accepted[key] = digest
 				}
-				if _, err := fmt.Sscanf(line, "promoted %s %d -\n", &name, &number); err == nil {
-					promoted[name] = max(promoted[name], number)
+				var at int64
+				if _, err := fmt.Sscanf(line, "promoted %s %d %d\n", &name, &number, &at); err == nil {
+					if promoted[name] == nil {
+						promoted[name] = map[int64]int{}
+					}
+					promoted[name][at] = number
 				}
 			}
 		}
@@ -93,7 +98,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 	t.Logf("%d publications were accepted in %d rounds", len(accepted), rounds)
 }
 
-func checkAccepted(t *testing.T, dir string, accepted map[string]string, promoted map[string]int) {
+func checkAccepted(t *testing.T, dir string, accepted map[string]string, promoted map[string]map[int64]int) {
 	t.Helper()
 	store, err := Open(dir, Options{})
 	if err != nil {
@@ -116,11 +121,12 @@ func checkAccepted(t *testing.T, dir string, accepted map[string]string, promote
 			t.Fatalf("%s was accepted, and the latest is %d (%v)", key, model.Latest, err)
 		}
 	}
-	for name, number := range promoted {
+	for name, settings := range promoted {
 		model, err := r.Get(t.Context(), name)
 		if err != nil || len(model.History) == 0 {
-			t.Fatalf("version %d of %s was promoted, and its traffic is %+v (%v)", number, name, model.Traffic(), err)
+			t.Fatalf("%s was promoted, and its traffic is %+v (%v)", name, model.Traffic(), err)
 		}
+		checkSettings(t, model, settings)
 		// No number is lost either: every one below the latest is a version.
 		versions, err := store.Versions(t.Context(), name, model.Latest+1, 1<<20)
 		if err != nil || len(versions) != model.Latest {
@@ -128,6 +134,27 @@ func checkAccepted(t *testing.T, dir string, accepted map[string]string, promote
 		}
 	}
 }
+
+// checkSettings looks for every accepted setting, but for those that newer ones
+// have pushed out of the history. One that was written and not told of may be
+// there too.
+func checkSettings(t *testing.T, model modelmanager.Model, settings map[int64]int) {
+	t.Helper()
+	kept := map[int64]int{}
+	for _, setting := range model.History {
+		kept[setting.At.UnixMicro()] = setting.Largest()
+	}
+	oldest := model.History[len(model.History)-1].At.UnixMicro()
+	for at, number := range settings {
+		full := len(model.History) == historyLength
+		if kept[at] != number && (at >= oldest || !full) {
+			t.Fatalf("version %d of %s was promoted at %d, and its history is %v", number, model.Name, at, model.History)
+		}
+	}
+}
+
+// historyLength is how many settings a model's record keeps.
+const historyLength = 20
 
 type publisher struct {
 	command *exec.Cmd
