@@ -44,7 +44,7 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 	}
 	repo, err := repository.Open(ctx, ".")
 	if err != nil {
-		return err
+		return misused(err)
 	}
 	inside, err := withinRepository(repo, folders)
 	if err != nil {
@@ -52,7 +52,7 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 	}
 	span, err := pipeline.ResolveSpan(ctx, repo, o.changed.since, o.changed.revision)
 	if err != nil {
-		return err
+		return misused(err)
 	}
 	api, err := o.client()
 	if err != nil {

@@ -49,6 +49,15 @@ func (g *global) client() (*client.Client, error) {
 // usageError is a command line that can't be understood.
 type usageError struct{ error }
 
+// misused is an error that is the command line's fault, if it is one of a bad
+// request: a revision that isn't there, say.
+func misused(err error) error {
+	if modelmanager.CodeOf(err) == modelmanager.CodeBadRequest {
+		return usageError{err}
+	}
+	return err
+}
+
 // rejectedError ends a job some of whose rows were rejected.
 type rejectedError struct{ error }
 

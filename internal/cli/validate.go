@@ -154,10 +154,7 @@ func (o *validateOptions) reviewer() (*pipeline.Reviewer, error) {
 func (o *validateOptions) selection(ctx context.Context, folders []string) (pipeline.Selection, error) {
 	if o.since != "" {
 		selection, err := pipeline.SelectChanged(ctx, o.since, folders)
-		if modelmanager.CodeOf(err) == modelmanager.CodeBadRequest {
-			err = usageError{err}
-		}
-		return selection, err
+		return selection, misused(err)
 	}
 	if len(folders) == 0 {
 		folders = []string{"."}
