@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -113,17 +114,23 @@ func TestNothingIsSaidOfWhatNobodyKnows(t *testing.T) {
 	}
 }
 
-// TestOperationsSaysSinceWhenCallsAreKnown: of less than five minutes, too.
-func TestOperationsSaysSinceWhenCallsAreKnown(t *testing.T) {
+// TestItIsSaidSinceWhenCallsAreKnown: of less than five minutes, too.
+func TestItIsSaidSinceWhenCallsAreKnown(t *testing.T) {
 	at := time.Date(2026, 11, 22, 9, 15, 0, 0, time.UTC)
 	for ago, says := range map[time.Duration]bool{3 * time.Minute: true, 10 * time.Minute: false} {
 		f := &fakeAPI{ServeMux: http.NewServeMux()}
-		f.json("GET /v1/activity", modelmanager.Activity{At: at, KnownSince: at.Add(-ago)})
+		activity := modelmanager.Activity{At: at, KnownSince: at.Add(-ago)}
+		f.HandleFunc("GET /v1/activity", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(activity) })
 		f.json("GET /v1/jobs", modelmanager.JobList{})
-		f.json("GET /v1/models", modelmanager.ModelList{})
+		f.json("GET /v1/models", modelmanager.ModelList{Models: []modelmanager.ModelInfo{{Name: "busy"}}})
 		text := saidBy(t, newBrowser(t, newWeb(t, f)).get("/operations").Body.String())
 		if strings.Contains(text, "known since 09:12 UTC") != says || strings.Contains(text, "nothing has been called since 09:12 UTC") != says {
 			t.Errorf("after %v: %s", ago, text)
+		}
+		activity.Versions = []modelmanager.VersionActivity{{Model: "busy", Version: 1, CallCounts: modelmanager.CallCounts{Calls: 7}}}
+		want := map[bool]string{true: "7 calls since 09:12 UTC", false: "7 calls in 5 minutes"}[says]
+		if text := saidBy(t, newBrowser(t, newWeb(t, f)).get("/").Body.String()); !strings.Contains(text, want) {
+			t.Errorf("the catalogue, after %v: %s", ago, text)
 		}
 	}
 }

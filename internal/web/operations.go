@@ -61,9 +61,7 @@ func (v *visit) operations() error {
 	if full {
 		page.Missing = sentence(activity.Incomplete)
 	}
-	if activity.At.Sub(activity.KnownSince) < 5*time.Minute {
-		page.Since = clock(activity.KnownSince)
-	}
+	page.Since = lately(activity)
 	for _, version := range activity.Versions {
 		page.InFlight += version.InFlight
 		page.Waiting += version.Waiting
@@ -103,6 +101,15 @@ func (v *visit) operations() error {
 		return err
 	}
 	return v.page("operations", "operations", "Operations", page)
+}
+
+// lately says since when calls are known, if that isn't all of the five minutes
+// that an activity is of.
+func lately(activity modelmanager.Activity) string {
+	if activity.At.Sub(activity.KnownSince) < 5*time.Minute {
+		return clock(activity.KnownSince)
+	}
+	return ""
 }
 
 // countModels counts models by their health, as the catalogue's filter does.

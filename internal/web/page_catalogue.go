@@ -90,7 +90,7 @@ func (v *visit) catalogue() error {
 	if err != nil {
 		return err
 	}
-	calls, complete := use()
+	calls, span, complete := use()
 	page.Query, page.Incomplete = query, !complete
 	page.Narrowed = query.Text != "" || query.Owner != "" || query.Serve != "" || query.Health != "" || len(query.Labels) > 0
 	page.describeFilters()
@@ -111,7 +111,7 @@ func (v *visit) catalogue() error {
 	for _, model := range list.Models {
 		row := catalogued(model)
 		if n := calls[model.Name]; n > 0 {
-			row.Use = plural(n, "call") + " in 5 minutes"
+			row.Use = plural(n, "call") + " " + span
 		}
 		page.Models = append(page.Models, row)
 	}
@@ -145,11 +145,11 @@ func (p *cataloguePage) offer(counts *modelmanager.ModelCounts) {
 }
 
 // use asks for the calls of all models in the last five minutes, beside what
-// else is asked; they can't be known to those who may not. complete tells
-// whether other servers were waited for.
-func (v *visit) use() func() (calls map[string]int64, complete bool) {
+// else is asked; they can't be known to those who may not. span says of which
+// time they are, and complete whether other servers were waited for.
+func (v *visit) use() func() (calls map[string]int64, span string, complete bool) {
 	wait, full := v.patience()
-	complete := true
+	span, complete := "in 5 minutes", true
 	calls := map[string]int64{}
 	done := make(chan struct{})
 	go func() {
@@ -161,11 +161,14 @@ func (v *visit) use() func() (calls map[string]int64, complete bool) {
 		for _, version := range activity.Versions {
 			calls[version.Model] += version.Calls
 		}
+		if since := lately(activity); since != "" {
+			span = "since " + since
+		}
 		complete = activity.Incomplete == "" || full
 	}()
-	return func() (map[string]int64, bool) {
+	return func() (map[string]int64, string, bool) {
 		<-done
-		return calls, complete
+		return calls, span, complete
 	}
 }
 
