@@ -84,7 +84,7 @@ func running(pod *corev1.Pod, status corev1.ContainerStatus) state {
 
 // preparing is the state of a pod that has a node and no running agent yet.
 func preparing(pod *corev1.Pod, scheduled *corev1.PodCondition, events []corev1.Event) state {
-	s := state{stage: agent.StageScheduling, reason: "its node makes room for it", since: scheduled.LastTransitionTime.Time, preparing: true}
+	s := state{stage: agent.StageScheduling, reason: "its node has not begun with it yet", since: scheduled.LastTransitionTime.Time, preparing: true}
 	if sandbox := condition(pod, corev1.PodReadyToStartContainers); sandbox != nil && sandbox.Status == corev1.ConditionTrue {
 		// It has its volumes and its address. What is left are its images.
 		s.stage, s.reason, s.since = agent.StagePulling, "", sandbox.LastTransitionTime.Time

@@ -71,7 +71,7 @@ func TestWhyAPodIsNoFurther(t *testing.T) {
 		"no room":      {unscheduled("Unschedulable", "0/3 nodes are available: 1 Insufficient memory, 2 Insufficient cpu. no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."), nil, agent.StageScheduling, "no node has room for it, which needs CPU 100m and memory 320Mi: 0/3 nodes are available: 1 Insufficient memory, 2 Insufficient cpu"},
 		"tainted":      {unscheduled("Unschedulable", "0/1 nodes are available: 1 node(s) had untolerated taint(s). preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."), nil, agent.StageScheduling, "no node takes it: 0/1 nodes are available: 1 node(s) had untolerated taint(s)"},
 		"gated":        {unscheduled("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"), nil, agent.StageScheduling, "it is held back by a scheduling gate"},
-		"has a node":   {func(pod *corev1.Pod) { conditions(pod, corev1.PodScheduled) }, nil, agent.StageScheduling, "its node makes room for it"},
+		"has a node":   {func(pod *corev1.Pod) { conditions(pod, corev1.PodScheduled) }, nil, agent.StageScheduling, "its node has not begun with it yet"},
 		"sandbox made": {is(waiting("ContainerCreating", ""), none), nil, agent.StagePulling, ""},
 		"being pulled": {is(waiting("ContainerCreating", ""), none), []corev1.Event{{Type: "Normal", Reason: "Pulling", Message: `Pulling image "r/x@sha256:11"`}}, agent.StagePulling, `pulling image "r/x@sha256:11"`},
 		"no volume": {func(pod *corev1.Pod) { conditions(pod, corev1.PodScheduled) },

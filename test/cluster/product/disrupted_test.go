@@ -43,26 +43,57 @@ func (i *installation) disrupted(t *testing.T) {
 		{"the process of one is killed", i.killProcess},
 	} {
 		t.Run(disruption.name, func(t *testing.T) {
-			before := i.twoReady(t, selector, nil)
+			before := i.replicas(t, selector, 2, nil)
 			calls.answers()
 			disruption.act(t, before)
-			i.twoReady(t, selector, before)
+			i.replicas(t, selector, 2, before)
+			calls.unharmed(t)
+		})
+	}
+	calls.end(t)
+	i.onlyOne(t, model)
+}
+
+// onlyOne: of a model with one replica, calls wait for the next one, whatever
+// became of it.
+func (i *installation) onlyOne(t *testing.T, model string) {
+	folder := copyOf(t, model)
+	edit(t, filepath.Join(folder, "model.yaml"), "build:\n", "scale: {min: 1, max: 1}\nbuild:\n")
+	i.publish(t, folder)
+	latest := i.latest(t, model)
+	selector := fmt.Sprintf("modelmanager.dev/model=%s,modelmanager.dev/version=%d", model, latest)
+	calls := i.start(t, model, 6, 5*time.Millisecond)
+	calls.await(t, time.Minute, latest)
+	for _, disruption := range []struct {
+		name string
+		act  func(*testing.T, []corev1.Pod)
+	}{
+		{"the only one is deleted without grace", i.deleteNow},
+		{"the process of the only one is killed", i.killProcess},
+	} {
+		t.Run(disruption.name, func(t *testing.T) {
+			before := i.replicas(t, selector, 1, nil)
+			calls.answers()
+			disruption.act(t, before)
+			i.replicas(t, selector, 1, before)
+			calls.answers()
+			calls.await(t, time.Minute, latest)
 			calls.unharmed(t)
 		})
 	}
 	calls.end(t)
 }
 
-// twoReady waits until two pods are ready, others than those before, or started
-// anew since, and returns them.
-func (i *installation) twoReady(t *testing.T, selector string, before []corev1.Pod) []corev1.Pod {
+// replicas waits until so many pods are ready, others than those before, or
+// started anew since, and returns them.
+func (i *installation) replicas(t *testing.T, selector string, count int, before []corev1.Pod) []corev1.Pod {
 	t.Helper()
 	old := map[string]int32{}
 	for _, pod := range before {
 		old[string(pod.UID)] = pod.Status.ContainerStatuses[0].RestartCount
 	}
 	var ready []corev1.Pod
-	cluster.Eventually(t, 2*time.Minute, "two replicas are ready", func(ctx context.Context) (bool, string, error) {
+	cluster.Eventually(t, 2*time.Minute, fmt.Sprintf("%d replicas are ready", count), func(ctx context.Context) (bool, string, error) {
 		pods, err := i.pods(ctx, selector)
 		ready = ready[:0]
 		fresh := before == nil
@@ -75,7 +106,7 @@ func (i *installation) twoReady(t *testing.T, selector string, before []corev1.P
 				}
 			}
 		}
-		return fresh && len(ready) == 2, fmt.Sprintf("%d of %d pods are ready", len(ready), len(pods)), err
+		return fresh && len(ready) == count, fmt.Sprintf("%d of %d pods are ready", len(ready), len(pods)), err
 	})
 	return ready
 }

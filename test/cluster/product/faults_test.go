@@ -178,7 +178,8 @@ func (i *installation) listed(t *testing.T) (names []string) {
 const away = time.Minute
 
 // controlPlane: while etcd, the API server and the controllers are gone, models
-// that run go on answering.
+// that run go on answering. Once they are back, a job that was under way ends as
+// it should, and a version that is published then answers from nothing.
 func (i *installation) controlPlane(t *testing.T) {
 	const model = "tumour-malignancy"
 	calls := i.start(t, model, 2, 20*time.Millisecond)
@@ -186,6 +187,16 @@ func (i *installation) controlPlane(t *testing.T) {
 		calls.mu.Lock()
 		defer calls.mu.Unlock()
 		return len(calls.by) > 0, fmt.Sprint(calls.bad), nil
+	})
+	input := filepath.Join(t.TempDir(), "in.csv")
+	writeRows(t, input)
+	job, err := i.submit(t, model, input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster.Eventually(t, 2*time.Minute, "shards of the job are done", func(ctx context.Context) (bool, string, error) {
+		job, err = i.api.Job(ctx, job.ID)
+		return err == nil && job.Shards.Done > 0, string(job.State), err
 	})
 	i.Kill(t, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
 	calls.answers()
@@ -206,4 +217,24 @@ func (i *installation) controlPlane(t *testing.T) {
 	}
 	t.Logf("%d calls were answered in the %s without an API server", answered, away)
 	i.ready(t)
+	if ended := i.ended(t, job.ID, 5*time.Minute); ended.State != modelmanager.JobSucceeded || ended.Rows.Predicted != rowsOfJob {
+		t.Errorf("the job ended as %s, %q: %d rows predicted", ended.State, ended.Reason, ended.Rows.Predicted)
+	}
+	output, err := i.api.JobOutput(t.Context(), job.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	checkRows(t, output)
+	const fresh = "after-the-outage"
+	i.publish(t, i.named(t, fresh))
+	// The kubelet waits up to a minute before it asks the API server again.
+	cluster.Eventually(t, 2*time.Minute, fresh+" answers", func(ctx context.Context) (bool, string, error) {
+		_, err := i.api.Predict(ctx, fresh, 0, modelmanager.PredictRequest{Rows: []json.RawMessage{i.row(t, fresh)}})
+		return err == nil, fmt.Sprint(err), nil
+	})
+	i.answersItsExamples(t, fresh)
+	if err := i.api.Retire(t.Context(), fresh, "the test is over"); err != nil {
+		t.Error(err)
+	}
 }
