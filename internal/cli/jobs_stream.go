@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -152,9 +153,20 @@ func (g *global) written(path string) error {
 // copyTo writes a stream to a file, or to standard output for "-", and closes it.
 func (g *global) copyTo(path string, stream io.ReadCloser) error {
 	defer stream.Close()
-	if path == "-" {
+	if path == "-" && isTerminal(g.Out) { // where the rows themselves are seen
 		_, err := io.Copy(g.Out, stream)
 		return err
 	}
-	return writeFile(path, stream)
+	title := "fetching"
+	if path != "-" {
+		title += " " + filepath.Base(path)
+	}
+	bar := newByteBar(g.Err, -1, title)
+	defer bar.end()
+	data := io.TeeReader(stream, bar)
+	if path == "-" {
+		_, err := io.Copy(g.Out, data)
+		return err
+	}
+	return writeFile(path, data)
 }

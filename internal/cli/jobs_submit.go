@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -169,7 +168,7 @@ func (o *jobsSubmitOptions) takeInput(ctx context.Context, api *client.Client) e
 		return err
 	}
 	defer file.Close()
-	bar := newBar(o.Err, info.Size(), "uploading "+filepath.Base(o.input), progressbar.OptionShowBytes(true))
+	bar := newByteBar(o.Err, info.Size(), "uploading "+filepath.Base(o.input))
 	upload, err := api.Upload(ctx, filepath.Base(o.input), io.TeeReader(file, bar))
 	bar.end()
 	if err != nil {

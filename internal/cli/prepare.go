@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -82,7 +83,9 @@ func (g *global) prepare(ctx context.Context, dir string, images bool) (*pipelin
 
 // options tell on the error stream what is being done.
 func (g *global) options() pipeline.Options {
-	return pipeline.Options{Files: g.from.files(), Progress: func(text string) { fmt.Fprintf(g.Err, "%s\n", printable(text)) }}
+	files := g.from.files()
+	files.Meter = func(path string, size int64) io.WriteCloser { return newByteBar(g.Err, size, "fetching "+path) }
+	return pipeline.Options{Files: files, Progress: func(text string) { fmt.Fprintf(g.Err, "%s\n", printable(text)) }}
 }
 
 // validator runs models on this machine.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/pipeline"
 )
 
 // bar is a progress bar on a terminal, and nothing elsewhere.
@@ -18,18 +20,26 @@ type bar struct {
 	total int64
 }
 
-// newBar starts a bar of so many steps, or bytes.
+// newBar starts a bar of so many steps, or bytes; −1: nobody knows how many.
 func newBar(w io.Writer, total int64, title string, options ...progressbar.Option) *bar {
 	if !isTerminal(w) {
 		w = io.Discard
 	}
-	return &bar{progressbar.NewOptions64(max(total, 1), append([]progressbar.Option{
+	if total >= 0 {
+		total = max(total, 1)
+	}
+	return &bar{progressbar.NewOptions64(total, append([]progressbar.Option{
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(title),
 		progressbar.OptionThrottle(100 * time.Millisecond),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetWidth(24),
-	}, options...)...), max(total, 1)}
+	}, options...)...), total}
+}
+
+// newByteBar starts a bar of bytes.
+func newByteBar(w io.Writer, total int64, title string) *bar {
+	return newBar(w, total, title, progressbar.OptionShowBytes(true))
 }
 
 func isTerminal(w io.Writer) bool {
@@ -71,3 +81,26 @@ func (b *bar) show(job modelmanager.Job) {
 func (b *bar) clear() { _ = b.bar.Clear() }
 
 func (b *bar) end() { _ = b.bar.Finish() }
+
+// Close ends the bar.
+func (b *bar) Close() error { return b.bar.Finish() }
+
+// uploading is a server that shows how far an upload has come.
+type uploading struct {
+	publishes
+	err io.Writer
+}
+
+// publishes is what a server does for mm publish.
+type publishes interface {
+	pipeline.Destination
+	pipeline.JobServer
+}
+
+// Upload implements pipeline.Target. How long an archive gets is known when it
+// has been sent.
+func (u uploading) Upload(ctx context.Context, name string, data io.Reader) (modelmanager.Upload, error) {
+	bar := newByteBar(u.err, -1, "uploading "+name)
+	defer bar.end()
+	return u.publishes.Upload(ctx, name, io.TeeReader(data, bar))
+}

@@ -181,7 +181,7 @@ func (o *publishOptions) run(ctx context.Context, folder string) (modelmanager.P
 		}
 	}
 	source := pipeline.SourceOf(ctx, folder)
-	return pipeline.PublishTried(ctx, prepared, api, pipeline.Publication{
+	return pipeline.PublishTried(ctx, prepared, uploading{api, o.Err}, pipeline.Publication{
 		Source: source, Version: o.version, Reason: o.reason, Hold: o.hold, ApprovedBy: o.approvedBy,
 		Images: images, Committed: pipeline.CommitTime(ctx, folder, source), Options: o.options(),
 	})

@@ -35,6 +35,10 @@ type Files struct {
 	Limit    int64         // bytes of one file; default 64 GiB
 	Timeout  time.Duration // of one file; default an hour
 
+	// Meter is told of each file that is fetched from afar, with its size, −1 if
+	// that is unknown; what it returns gets the bytes as they come. May be nil.
+	Meter func(path string, size int64) io.WriteCloser
+
 	once    sync.Once
 	buckets *storage.Locations
 	broken  error // why a prefix can't be used
@@ -101,7 +105,13 @@ func (f *Files) fetch(ctx context.Context, file spec.File, target string) error 
 		return failed(err)
 	}
 	defer source.Close()
-	size, got, err := f.write(source, target)
+	var from io.Reader = source
+	if f.Meter != nil {
+		meter := f.Meter(file.Path, sizeOf(source))
+		defer meter.Close()
+		from = io.TeeReader(source, meter)
+	}
+	size, got, err := f.write(from, target)
 	if err != nil {
 		return failed(err)
 	}
@@ -298,7 +308,7 @@ func (f *Files) get(ctx context.Context, u *url.URL) (io.ReadCloser, error) {
 		}
 		return nil, err
 	}
-	body := &fetched{response.Body, transport}
+	body := &fetched{response.Body, transport, response.ContentLength}
 	switch {
 	case response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500:
 		err = modelmanager.Errorf(modelmanager.CodeUnavailable, "the server answered %s", response.Status)
@@ -318,9 +328,23 @@ func (f *Files) get(ctx context.Context, u *url.URL) (io.ReadCloser, error) {
 type fetched struct {
 	io.ReadCloser
 	transport *http.Transport
+	size      int64 // −1: unknown
 }
 
 func (f *fetched) Close() error {
 	defer f.transport.CloseIdleConnections()
 	return f.ReadCloser.Close()
+}
+
+// sizeOf is the size of what open opened, −1 if that is unknown.
+func sizeOf(source io.Reader) int64 {
+	switch source := source.(type) {
+	case *fetched:
+		return source.size
+	case *os.File:
+		if info, err := source.Stat(); err == nil {
+			return info.Size()
+		}
+	}
+	return -1
 }
