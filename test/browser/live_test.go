@@ -151,25 +151,13 @@ func TestASearchThatFailsLeavesWhatWasFound(t *testing.T) {
 func TestAJobIsFollowedWithoutItsStream(t *testing.T) {
 	a, models := newVisitor(t, donors)
 	g := a.behind()
-	released := filepath.Join(t.TempDir(), "released")
-	script := filepath.Join(models, "donor-reply", "predict.py")
-	source, err := os.ReadFile(script)
-	if err != nil {
-		t.Fatal(err)
-	}
-	waits := fmt.Sprintf("import os, time\n\ndef held(rows):\n    while not os.path.exists(%q):\n        time.sleep(0.05)\n    return [score(row) for row in rows]\n", released)
-	if err := os.WriteFile(released, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a.publishes(script, strings.ReplaceAll(string(source), "    return [score(row) for row in rows]", "    return held(rows)")+"\n\n"+waits, 2)
-	if err := os.Remove(released); err != nil {
-		t.Fatal(err)
-	}
+	release, hold := a.holds(filepath.Join(models, "donor-reply"), 2)
+	hold()
 	upload, err := a.api.Upload(t.Context(), "donors.csv", strings.NewReader("last_gift,gifts,first_gift_on,region,newsletter,age,channel,last_three_years.2023,last_three_years.2024,last_three_years.2025\n50,14,2016-11-02,north,true,61,letter,120,150,50\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, err := a.api.SubmitJob(t.Context(), "donor-reply", modelmanager.JobRequest{Input: modelmanager.JobInput{Upload: upload.ID, Name: "donors.csv"}}, "")
+	job, err := a.api.SubmitJob(t.Context(), "donor-reply", modelmanager.JobRequest{Input: modelmanager.JobInput{Upload: upload.ID, Name: "donors.csv"}, Version: 2}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +167,7 @@ func TestAJobIsFollowedWithoutItsStream(t *testing.T) {
 	a.eventually("the stream is tried again", func(ctx context.Context) (bool, error) {
 		return g.asked(live) > 1 && g.asked("/jobs/"+job.ID) > 2, ctx.Err()
 	})
-	if err := os.WriteFile(released, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	release()
 	a.wait("document.getElementById('get') !== null && document.querySelector('.livebar') === null")
 	a.says("main", "Done", "Every row was predicted.")
 	a.forgive("502")
