@@ -50,3 +50,18 @@ func TestAFailureOfOursTellsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestASentenceLeavesNamesAlone: who sends it to the operator sends a name that
+// there is.
+func TestASentenceLeavesNamesAlone(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "row 0, x: is missing": "Row 0, x: is missing.", "gone!": "Gone!", "it’s gone.": "It’s gone.", "gone": "Gone.",
+		"ann@example.org may not predict": "ann@example.org may not predict.", "id2 may not list": "id2 may not list.",
+		"system:serviceaccount:a:b may not list": "system:serviceaccount:a:b may not list.", "donor-reply has no version": "donor-reply has no version.",
+		"Är": "Är.", "\"a\" is none": "\"a\" is none.",
+	} {
+		if got := sentence(text); got != want {
+			t.Errorf("%q is %q, not %q", text, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,13 +106,17 @@ func whyHealth(health modelmanager.Health) string {
 	return strings.TrimSpace("Its state isn't known now. " + reason)
 }
 
+// plainWord begins with what is no name: nobody is called ann@example.org, and no
+// model iris-2, with a capital.
+var plainWord = regexp.MustCompile(`^[a-z][A-Za-z’']*[,:;.!?]?(\s|$)`)
+
 // sentence makes a sentence of a reason.
 func sentence(text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return ""
 	}
-	if first := text[0]; first >= 'a' && first <= 'z' {
+	if plainWord.MatchString(text) {
 		text = strings.ToUpper(text[:1]) + text[1:]
 	}
 	if !strings.ContainsAny(text[len(text)-1:], ".!?") {
