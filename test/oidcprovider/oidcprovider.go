@@ -29,11 +29,16 @@ const (
 	ClientID     = "web"
 	ClientSecret = "secret"
 	User         = "id1" // the subject of the tokens
+	Second       = "id2" // somebody else's
+	Password     = "verysecure"
 
-	username = "test-user@localhost"
-	password = "verysecure"
 	redirect = "http://localhost:9999/auth/callback"
 )
+
+// Username is what a person types to log in, beside Password.
+func Username(subject string) string {
+	return map[string]string{User: "test-user@localhost", Second: "test-user2"}[subject]
+}
 
 // Provider is a running provider.
 type Provider struct {
@@ -158,7 +163,7 @@ func (p *Provider) Authorize(browser *http.Client, address string) *url.URL {
 	p.t.Helper()
 	login := p.follow(browser.Get(address))
 	callback := p.follow(browser.PostForm(p.Issuer+"login/username", url.Values{
-		"username": {username}, "password": {password}, "id": {login.Query().Get("authRequestID")},
+		"username": {Username(User)}, "password": {Password}, "id": {login.Query().Get("authRequestID")},
 	}))
 	return p.follow(browser.Get(callback.String()))
 }
