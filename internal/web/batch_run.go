@@ -18,6 +18,10 @@ const (
 	setField  = "set"
 )
 
+// ofCells are the parameters of the dialect that say what a cell means, and
+// leave alone which columns there are.
+var ofCells = []string{"decimal", "dates", "timezone", "null"}
+
 // correction is what a visitor changed in the check page's form.
 type correction struct {
 	request modelmanager.JobRequest // as it is to be looked at
@@ -36,6 +40,7 @@ func correctionOf(form url.Values) correction {
 	}
 	asked := form[setField]
 	var c correction
+	others := false // the file may have other columns, read like this
 	for _, name := range dialect {
 		now, shown := form[name]
 		value := ""
@@ -44,19 +49,18 @@ func correctionOf(form url.Values) correction {
 		}
 		corrected := shown && value != form.Get(wasPrefix+name)
 		c.changed = c.changed || corrected
+		others = others || corrected && !slices.Contains(ofCells, name)
 		if corrected || slices.Contains(asked, name) {
 			values.Set(name, value)
 		}
 	}
-	dialectChanged := c.changed
 	for name := range form {
 		if !strings.HasPrefix(name, columnParameter) {
 			continue
 		}
 		corrected := form.Get(name) != form.Get(wasPrefix+name)
 		c.changed = c.changed || corrected
-		// Read in another way, the file may have other columns.
-		if corrected || slices.Contains(asked, name) && !dialectChanged {
+		if corrected || slices.Contains(asked, name) && !others {
 			values.Set(name, form.Get(name))
 		}
 	}

@@ -128,6 +128,28 @@ func TestADialectIsCorrected(t *testing.T) {
 	}
 }
 
+// TestAColumnStaysMatched: what a cell means is corrected without losing which
+// column was said to be what; read with other columns, the file begins anew.
+func TestAColumnStaysMatched(t *testing.T) {
+	w := newJobsWorld(t)
+	_, page := w.upload("a.csv", []byte("Name;Amount;side\na;1,5;left\nb;NA;left\n"))
+	form := checkForm(t, page)
+	form.Set("column.x", "Amount")
+	_, page = w.submit("/models/doubler/batch/check", form)
+	for name, value := range map[string]string{"null": "NA", "dates": "DD.MM.YYYY", "decimal": "."} {
+		form = checkForm(t, page)
+		form.Set(name, value)
+		if w.submit("/models/doubler/batch/check", form); w.at.Query().Get("column.x") != "Amount" || w.at.Query().Get(name) != value {
+			t.Errorf("%s: the address has %v", name, w.at.Query())
+		}
+	}
+	form = checkForm(t, page)
+	form.Set("delimiter", "|")
+	if w.submit("/models/doubler/batch/check", form); w.at.Query().Has("column.x") {
+		t.Errorf("the address has %v", w.at.Query())
+	}
+}
+
 func TestAJobRunsAsItWasShown(t *testing.T) {
 	w := newJobsWorld(t)
 	_, page := w.upload("a.csv", []byte("id;x;side\n1;1,5;left\n2;much;left\n"))
