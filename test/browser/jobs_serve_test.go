@@ -33,10 +33,14 @@ type analyst struct {
 }
 
 // serve starts a server, and waits until it has published its models.
-func serve(t *testing.T, models string) string {
+func serve(t *testing.T, models string, args []string) string {
 	t.Helper()
+	data := t.TempDir()
+	if err := program.KeepEnvironments(data); err != nil {
+		t.Fatal(err)
+	}
 	server, err := program.Start(context.Background(), program.Options{
-		MM: mm, Data: t.TempDir(), Log: filepath.Join(t.TempDir(), "server.log"), Args: []string{"--models", models},
+		MM: mm, Data: data, Log: filepath.Join(t.TempDir(), "server.log"), Args: append([]string{"--models", models}, args...),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -151,8 +151,8 @@ func TestASearchThatFailsLeavesWhatWasFound(t *testing.T) {
 func TestAJobIsFollowedWithoutItsStream(t *testing.T) {
 	a, models := newVisitor(t, donors)
 	g := a.behind()
-	release, hold := a.holds(filepath.Join(models, "donor-reply"), 2)
-	hold()
+	answers := a.holds(models, 2)
+	answers.off(t)
 	upload, err := a.api.Upload(t.Context(), "donors.csv", strings.NewReader("last_gift,gifts,first_gift_on,region,newsletter,age,channel,last_three_years.2023,last_three_years.2024,last_three_years.2025\n50,14,2016-11-02,north,true,61,letter,120,150,50\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestAJobIsFollowedWithoutItsStream(t *testing.T) {
 	a.eventually("the stream is tried again", func(ctx context.Context) (bool, error) {
 		return g.asked(live) > 1 && g.asked("/jobs/"+job.ID) > 2, ctx.Err()
 	})
-	release()
+	answers.on(t)
 	a.wait("document.getElementById('get') !== null && document.querySelector('.livebar') === null")
 	a.says("main", "Done", "Every row was predicted.")
 	a.forgive("502")

@@ -76,39 +76,6 @@ func (a *analyst) clickText(selector, text string) {
 	a.follow("[data-test]")
 }
 
-// holds writes into a model's folder a version that answers once a file is
-// there, and returns what makes the file, or takes it away.
-func (a *analyst) holds(folder string, version int) (release, hold func()) {
-	a.t.Helper()
-	file := filepath.Join(a.t.TempDir(), "released")
-	release = func() {
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	hold = func() {
-		if err := os.Remove(file); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	script := filepath.Join(folder, "predict.py")
-	source, err := os.ReadFile(script)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	held := fmt.Sprintf("\n\nimport os, time\n\n\ndef held(rows):\n    while not os.path.exists(%q):\n        time.sleep(0.05)\n    return [score(row) for row in rows]\n", file)
-	text := strings.Replace(string(source), "    return [score(row) for row in rows]", "    return held(rows)", 1) + held
-	release()
-	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
-		a.t.Fatal(err)
-	}
-	a.eventually(fmt.Sprintf("version %d of %s", version, folder), func(ctx context.Context) (bool, error) {
-		info, err := a.api.Model(ctx, filepath.Base(folder))
-		return err == nil && info.Latest == version, err
-	})
-	return release, hold
-}
-
 // TestEverythingWorksWithoutScripts: find a model, ask it, predict a file, take
 // the result, promote a version and cancel a job, by links and forms alone.
 func TestEverythingWorksWithoutScripts(t *testing.T) {
@@ -125,7 +92,7 @@ func TestEverythingWorksWithoutScripts(t *testing.T) {
 		info, err := a.api.Model(ctx, "donor-reply")
 		return err == nil && info.Latest == 2, err
 	})
-	_, hold := a.holds(folder, 3)
+	answers := a.holds(models, 3)
 	a.scripts(false)
 
 	// Find it.
@@ -183,7 +150,7 @@ func TestEverythingWorksWithoutScripts(t *testing.T) {
 	a.says(".shares", "Version 3", "100 %")
 
 	// Cancel a job.
-	hold()
+	answers.off(t)
 	upload, err := a.api.Upload(t.Context(), "givers.csv", strings.NewReader(givers))
 	if err != nil {
 		t.Fatal(err)

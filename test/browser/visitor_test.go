@@ -29,6 +29,12 @@ func TestMain(m *testing.M) { os.Exit(program.Main(m, &mm)) }
 // that the test may change, and a browser.
 func newVisitor(t *testing.T, folders ...string) (visitor *analyst, models string) {
 	t.Helper()
+	return newVisitorOf(t, nil, folders...)
+}
+
+// newVisitorOf is newVisitor, of a server with more arguments.
+func newVisitorOf(t *testing.T, args []string, folders ...string) (visitor *analyst, models string) {
+	t.Helper()
 	models = t.TempDir()
 	for _, folder := range folders {
 		if err := os.CopyFS(filepath.Join(models, filepath.Base(folder)), os.DirFS(folder)); err != nil {
@@ -36,7 +42,7 @@ func newVisitor(t *testing.T, folders ...string) (visitor *analyst, models strin
 		}
 	}
 	a := &analyst{t: t, shots: os.Getenv("MM_BROWSER_SHOTS")}
-	a.server = serve(t, models)
+	a.server = serve(t, models, args)
 	var err error
 	if a.api, err = client.New(a.server); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ import (
 	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/environment"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/test/program"
 )
 
 // fileCase is a file, and what models see of its rows. A wanted row is
@@ -290,7 +291,7 @@ func start(t *testing.T, name string, fields []modelmanager.Field) predictor {
 		s.Run.Python = "predict.py:predict"
 	}
 	dir := filepath.Join(server.dir, "models", name)
-	environments, err := environmentsDir()
+	environments, err := program.Environments()
 	if err != nil {
 		t.Fatal(err)
 	}

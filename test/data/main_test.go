@@ -68,16 +68,11 @@ func serve(dir string) (stop func(), err error) {
 	if err := writeModels(folder); err != nil {
 		return nil, err
 	}
-	// Python's environments are made once, and kept between runs.
-	environments, err := environmentsDir()
-	if err != nil {
-		return nil, err
-	}
 	data := filepath.Join(dir, "data")
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.Symlink(environments, filepath.Join(data, "environments")); err != nil {
+	if err := program.KeepEnvironments(data); err != nil {
 		return nil, err
 	}
 	started, err := program.Start(context.Background(), program.Options{
@@ -103,15 +98,6 @@ func serve(dir string) (stop func(), err error) {
 		return nil, err
 	}
 	return stop, nil
-}
-
-func environmentsDir() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "modelmanager-test", "environments")
-	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // within returns a context that ends after d, or with the test.

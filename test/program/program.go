@@ -43,6 +43,26 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
+// Environments is where the environments of Python are made once, and kept
+// between runs.
+func Environments() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "modelmanager-test", "environments")
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// KeepEnvironments lets a server with this data folder, which is new, use them.
+func KeepEnvironments(data string) error {
+	environments, err := Environments()
+	if err != nil {
+		return err
+	}
+	return os.Symlink(environments, filepath.Join(data, "environments"))
+}
+
 // Options say how to start a Server.
 type Options struct {
 	MM     string   // the program
