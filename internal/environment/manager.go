@@ -36,6 +36,7 @@ type Manager struct {
 	builds       singleflight.Group
 	interpreters sync.Map // path, time and size → interpreter: asking one takes its time to start
 	library      libraryCache
+	warned       sync.Map // warnings that were logged
 }
 
 // Need is what a version needs an environment for.
@@ -55,6 +56,12 @@ func (m *Manager) Prepare(ctx context.Context, need Need, progress func(string))
 	plan, err := m.plan(ctx, need)
 	if err != nil {
 		return Environment{}, err
+	}
+	if plan.warning != "" {
+		progress("warning: " + plan.warning)
+		if _, before := m.warned.LoadOrStore(plan.warning, true); !before {
+			m.logger().Warn(plan.warning)
+		}
 	}
 	if plan.build == nil {
 		return plan.environment, nil
@@ -79,6 +86,7 @@ func (m *Manager) Prepare(ctx context.Context, need Need, progress func(string))
 type plan struct {
 	name        string // the model's
 	environment Environment
+	warning     string   // of what may make the model answer otherwise; "": nothing
 	inputs      []string // all that the result depends on
 	// build builds the environment in dir, which exists and is empty; nil if
 	// there is nothing to build.

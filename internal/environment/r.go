@@ -57,6 +57,9 @@ func (m *Manager) planR(ctx context.Context, need Need) (*plan, error) {
 	if want != "" && version != want && !strings.HasPrefix(version, want+".") {
 		return nil, unavailable("preparing %s: build.version asks for R %s, and this machine has %s; install the other, or change build.version", need.Spec.Name, want, version)
 	}
+	if made := lock.R.Version; made != "" && minor(made) != minor(version) {
+		p.warning = fmt.Sprintf("%s: renv.lock was made with R %s, and this machine has R %s; a model may answer otherwise there, see what its examples say", need.Spec.Name, made, version)
+	}
 	if len(missing) == 0 {
 		return p, nil // all of it is in the machine's own library
 	}
@@ -72,6 +75,12 @@ func (m *Manager) planR(ctx context.Context, need Need) (*plan, error) {
 		return m.restoreR(ctx, rscript, dir, text)
 	}
 	return p, nil
+}
+
+// minor is a version of R without its last part, of what only mends mistakes.
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(len(parts), 2)], ".")
 }
 
 // differences names what a lock file asks for and the library hasn't.
