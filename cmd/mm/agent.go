@@ -7,6 +7,7 @@ import (
 
 	"modelmanager.dev/internal/agent"
 	"modelmanager.dev/internal/agent/shard"
+	"modelmanager.dev/internal/proc"
 )
 
 // exitCode ends the program with a code of its own.
@@ -23,6 +24,9 @@ func newAgent() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
+			if err := proc.Seal(); err != nil { // its secrets are one model's alone
+				return err
+			}
 			config, err := agent.ReadConfig(args[0])
 			if err != nil {
 				return err

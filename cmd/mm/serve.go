@@ -18,6 +18,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/cli"
+	"modelmanager.dev/internal/proc"
 	"modelmanager.dev/internal/repository"
 	"modelmanager.dev/internal/server"
 	"modelmanager.dev/internal/spec"
@@ -103,6 +104,9 @@ but loopback's and those of --host.`,
 }
 
 func (o *serveOptions) run(ctx context.Context, out io.Writer) error {
+	if err := proc.Seal(); err != nil { // the server's key, and its rights to the storage
+		return err
+	}
 	logger := o.logger(out)
 	config, err := o.config(ctx, logger)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/cli"
 	"modelmanager.dev/internal/image"
 )
 
@@ -29,6 +30,7 @@ type clusterOptions struct {
 	bases         map[string]string
 	insecure      []string
 	pullSecrets   []string
+	secrets       cli.Secrets
 	nodeSelector  map[string]string
 	tolerations   []string
 	runtimeClass  string
@@ -68,6 +70,7 @@ func (o *clusterOptions) flags(flags *pflag.FlagSet) {
 	flags.StringToStringVar(&o.bases, "base", nil, "on Kubernetes: LANGUAGE=IMAGE, the image that publishers put a language's models on")
 	flags.StringSliceVar(&o.insecure, "insecure-registry", nil, "on Kubernetes: host:port of registries without TLS")
 	flags.StringSliceVar(&o.pullSecrets, "image-pull-secret", nil, "on Kubernetes: Secrets, in the models' namespace, to pull images with")
+	o.secrets.Add(flags, "on Kubernetes, with --models and --repository: ")
 	flags.StringToStringVar(&o.nodeSelector, "node-selector", nil, "on Kubernetes: labels of the nodes that models run on")
 	flags.StringSliceVar(&o.tolerations, "toleration", nil, "on Kubernetes: KEY[=VALUE][:EFFECT] of taints of nodes that models may run on")
 	flags.StringVar(&o.runtimeClass, "runtime-class", "", "on Kubernetes: the RuntimeClass that models run in, such as a sandbox")

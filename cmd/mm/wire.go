@@ -24,6 +24,7 @@ import (
 	"modelmanager.dev/internal/platform/local"
 	"modelmanager.dev/internal/registry/file"
 	"modelmanager.dev/internal/server"
+	"modelmanager.dev/internal/spec"
 	"modelmanager.dev/internal/storage"
 )
 
@@ -95,6 +96,10 @@ func (o *serveOptions) local(ctx context.Context, logger *slog.Logger) (server.C
 		},
 		Validator: &pipeline.Validator{
 			Environments: environments, Files: &pipeline.Files{Prefixes: o.filesFrom, Cache: filepath.Join(data, "files")}, Scratch: scratch,
+			// Where a model is tried it has what it will have where it runs.
+			Secret: func(secret spec.Secret) (string, error) {
+				return secretsIn(filepath.Join(data, "secrets"))(ctx, secret.Name)
+			},
 		},
 		Elector: leaderlocal.Alone{},
 		Peers:   peers.None{},

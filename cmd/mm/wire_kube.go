@@ -47,6 +47,9 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (con
 	if err != nil {
 		return none, err
 	}
+	if err := o.cluster.secrets.Take(); err != nil {
+		return none, err
+	}
 	kube.LogTo(logger)
 	cluster, err := kube.Connect(o.cluster.kubeconfig, "model-manager/"+cli.ProgramVersion())
 	if err != nil {
@@ -125,6 +128,7 @@ func (o *serveOptions) kubernetes(ctx context.Context, logger *slog.Logger) (con
 		},
 		Validator: &pipeline.Validator{
 			Environments: environments, Files: &pipeline.Files{Prefixes: o.filesFrom, Cache: filepath.Join(data, "files")}, Scratch: scratch,
+			Secret: o.cluster.secrets.Of,
 		},
 		Auth:    o.cluster.callers(rights, people, logger),
 		Elector: elector,

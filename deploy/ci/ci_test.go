@@ -256,7 +256,7 @@ func TestGitHubWorkflow(t *testing.T) {
 			for key, value := range step.Env {
 				env[key] = expression.ReplaceAllStringFunc(value, func(text string) string {
 					known, found := values[expression.FindStringSubmatch(text)[1]]
-					if !found {
+					if !found || name == "validate" && strings.Contains(text, "publish-token") {
 						t.Errorf("%s: %s: %s has no value", name, step.Name, text)
 					}
 					return known
@@ -273,7 +273,7 @@ func TestGitHubWorkflow(t *testing.T) {
 	}
 	base := w.run(w.repo, nil, "git", "rev-parse", "HEAD")
 	values := map[string]string{
-		"inputs.server": w.server, "inputs.install": "true", "secrets.token": "", "github.token": "t", "runner.temp": w.dir,
+		"inputs.server": w.server, "inputs.install": "true", "secrets.validate-token": "to-validate", "secrets.publish-token": "to-publish", "github.token": "t", "runner.temp": w.dir,
 		"inputs.files-from": "", "inputs.buildkit": "", "github.event.pull_request.base.sha": base,
 		"github.event.before": strings.Repeat("0", 40), "github.sha": base,
 	}

@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"modelmanager.dev"
+	"modelmanager.dev/internal/proc"
 )
 
 // Variables that complete a configuration.
@@ -76,10 +75,8 @@ func (c *Config) complete(getenv func(string) string) error {
 // the image's own variables and, if there is a folder /environment, that on its
 // PYTHONPATH.
 func (c *Config) Contain() error {
-	// Not dumpable: /proc/PID/environ and the memory belong to root from now on.
-	// A program that is started becomes dumpable again, so the agent can watch it.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("closing the agent's memory to its worker: %w", err)
+	if err := proc.Seal(); err != nil {
+		return err
 	}
 	for _, name := range []string{VariableKey, VariableToken} {
 		if err := os.Unsetenv(name); err != nil {

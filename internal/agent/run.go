@@ -96,6 +96,12 @@ func workerOptions(config Config, logger *slog.Logger) (worker.Options, error) {
 	if err := os.MkdirAll(config.RunDir, 0o700); err != nil {
 		return worker.Options{}, fmt.Errorf("making the worker's folder: %w", err)
 	}
+	secrets := map[string]string{} // the platform has put them into the agent's environment
+	for _, secret := range s.Secrets {
+		if value, ok := os.LookupEnv(secret.Env); ok {
+			secrets[secret.Env] = value
+		}
+	}
 	return worker.Options{
 		Model:       config.Model,
 		Version:     config.Version,
@@ -105,6 +111,7 @@ func workerOptions(config Config, logger *slog.Logger) (worker.Options, error) {
 		Dir:         config.Dir,
 		RunDir:      config.RunDir,
 		Environment: config.Environment,
+		Secrets:     secrets,
 		Zygote:      config.Zygote,
 		Output:      config.Output,
 		Logger:      logger,

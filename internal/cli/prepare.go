@@ -90,7 +90,7 @@ func (g *global) options() pipeline.Options {
 
 // validator runs models on this machine.
 func (g *global) validator() *pipeline.Validator {
-	return &pipeline.Validator{Environments: environments(), Files: g.from.files()}
+	return &pipeline.Validator{Environments: environments(), Files: g.from.files(), Secret: g.secrets.Of}
 }
 
 // cacheDir is where programs keep what they can make again.

@@ -54,7 +54,11 @@ The server says where to push it and which bases to take; --repository and --bas
 (or $MM_BASE_PYTHON, $MM_BASE_R …) say otherwise. A Dockerfile, and packages that
 the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 		RunE: func(command *cobra.Command, args []string) error {
-			defer adoptChildren()() // models are tried before they are published
+			end, err := o.contain() // models are tried before they are published
+			if err != nil {
+				return err
+			}
+			defer end()
 			if o.changed.since != "" {
 				return o.runSince(command.Context(), args)
 			}
@@ -84,6 +88,7 @@ the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 	flags.StringArrayVar(&o.bases, "base", nil, "LANGUAGE=IMAGE: what a language's models are put on, such as python=registry.example.org/python:3.12; $MM_BASE_PYTHON")
 	flags.StringSliceVar(&o.insecure, "insecure-registry", nil, "host:port of registries without TLS, beside those on this machine")
 	o.from.add(flags)
+	o.secrets.Add(flags, "")
 	o.buildkit.add(flags)
 	o.changed.add(flags)
 	return command

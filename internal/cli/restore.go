@@ -52,6 +52,11 @@ Each version that isn't restored is named, and the exit code says that there is 
 It can be killed and run again.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
+			end, err := o.contain() // versions are built again
+			if err != nil {
+				return err
+			}
+			defer end()
 			if len(args) == 0 {
 				if o.git == "" {
 					return usageError{errors.New("name the exported state, or a git repository by --git")}
@@ -64,6 +69,7 @@ It can be killed and run again.`,
 	flags := command.Flags()
 	flags.StringVar(&o.archives, "archives", "", "a folder with the archives of the lost server")
 	o.from.add(flags)
+	o.secrets.Add(flags, "")
 	flags.StringVar(&o.git, "git", "", "a clone of the git repository that the versions came from")
 	flags.StringVar(&o.revision, "revision", "HEAD", "without a state: the branch whose history is published")
 	flags.BoolVar(&o.unpublished, "unpublished", false, "without a state: what can't be published now couldn't be then either, and had no number")

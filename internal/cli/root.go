@@ -38,8 +38,10 @@ type global struct {
 	Streams
 	server string
 	from   filesOptions // of the commands that prepare models
-	token  credentials
-	output string
+
+	secrets Secrets // of the same
+	token   credentials
+	output  string
 }
 
 func (g *global) client() (*client.Client, error) {

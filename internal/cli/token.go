@@ -20,12 +20,15 @@ type credentials struct {
 	token, file, command string
 }
 
+// tokenVariable has a token.
+const tokenVariable = "MM_TOKEN"
+
 // fromEnvironment fills in what no flag has said.
 func (c *credentials) fromEnvironment() {
 	if c.token != "" || c.file != "" {
 		return
 	}
-	c.token, c.file, c.command = os.Getenv("MM_TOKEN"), os.Getenv("MM_TOKEN_FILE"), os.Getenv("MM_TOKEN_COMMAND")
+	c.token, c.file, c.command = os.Getenv(tokenVariable), os.Getenv("MM_TOKEN_FILE"), os.Getenv("MM_TOKEN_COMMAND")
 }
 
 func (c *credentials) source(streams Streams) client.TokenSource {

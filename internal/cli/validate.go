@@ -58,6 +58,11 @@ request); several at once, each with a file of its own if it names one:
 			case named || os.Getenv("MM_SERVER") != "":
 				o.against = []string{o.server}
 			}
+			end, err := o.contain()
+			if err != nil {
+				return err
+			}
+			defer end()
 			return o.run(command.Context(), args)
 		},
 	}
@@ -70,6 +75,7 @@ request); several at once, each with a file of its own if it names one:
 	flags.StringSliceVar(&o.breaking, "allow-breaking", nil, "only warn of breaking changes: of all models, or of those named (--allow-breaking=MODEL,…)")
 	flags.Lookup("allow-breaking").NoOptDefVal = "*"
 	o.from.add(flags)
+	o.secrets.Add(flags, "")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long one model may take")
 	return command
 }
@@ -102,9 +108,7 @@ func (o *validateOptions) run(ctx context.Context, folders []string) error {
 		}
 		file.Close()
 	}
-	end := adoptChildren()
 	review, err := reviewer.Review(ctx, selection.Subjects)
-	end()
 	if err != nil {
 		return err
 	}

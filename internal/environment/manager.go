@@ -29,7 +29,7 @@ type Manager struct {
 	// Dir is the folder; it is made when it is needed.
 	Dir string
 	// Env is what programs that build an environment run with; default
-	// os.Environ.
+	// Environ.
 	Env    []string
 	Logger *slog.Logger // default: slog.Default
 
@@ -177,7 +177,7 @@ func (m *Manager) logger() *slog.Logger {
 
 func (m *Manager) environ() []string {
 	if m.Env == nil {
-		return os.Environ()
+		return Environ()
 	}
 	return m.Env
 }

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/environment"
 	"modelmanager.dev/internal/proc"
 	"modelmanager.dev/internal/spec"
 )
@@ -55,18 +55,8 @@ func build(ctx context.Context, s *spec.Spec, dir string, options Options) error
 }
 
 func buildEnvironment() []string {
-	var environment []string
-	for _, name := range []string{
-		"PATH", "HOME", "LANG", "TMPDIR", "JAVA_HOME", "GOPATH", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOTOOLCHAIN",
-		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
-		"MAVEN_OPTS", "CARGO_HOME", "RUSTUP_HOME",
-	} {
-		if value, found := os.LookupEnv(name); found {
-			environment = append(environment, name+"="+value)
-		}
-	}
 	// A build inside a checkout must not depend on the checkout's state.
-	return append(environment, "GOWORK=off")
+	return append(environment.Environ(), "GOWORK=off")
 }
 
 // tail keeps the last bytes that were written to it.

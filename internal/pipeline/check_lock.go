@@ -32,6 +32,7 @@ func (v *Validator) lock(ctx context.Context, t trial, built environment.Environ
 		return built, nil
 	}
 	command := exec.CommandContext(ctx, built.Python, "-I", "-c", frozen)
+	command.Env = environment.Environ() // what is installed may run code there
 	output, err := command.Output()
 	if err != nil {
 		return built, ctx.Err() // the finding says that nothing is fixed

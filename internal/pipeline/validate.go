@@ -29,6 +29,28 @@ type Validator struct {
 	Environments *environment.Manager
 	Files        *Files // fetches what models name; nil: from any https address
 	Scratch      string // a folder for temporary files; "": the system's
+
+	// Secret returns what a model is given of a secret that it names; nil: nothing.
+	Secret func(spec.Secret) (value string, err error)
+}
+
+// secrets returns what a model's secrets are, by their variables. None comes from
+// this process's own variables by itself: what is validated is anybody's code.
+func (v *Validator) secrets(t trial) (map[string]string, error) {
+	values := map[string]string{}
+	for i, secret := range t.Spec.Secrets {
+		if v.Secret == nil {
+			return nil, modelmanager.Errorf(modelmanager.CodeInvalidSpec, "it wants the variable %s, and there are no secrets where it is tried", secret.Env)
+		}
+		value, err := v.Secret(secret)
+		if err != nil {
+			problem := t.place(fmt.Sprintf("secrets.%d", i))
+			problem.Message = err.Error()
+			return nil, spec.Problems{problem}
+		}
+		values[secret.Env] = value
+	}
+	return values, nil
 }
 
 // Validate runs a model's examples through its worker: together, reversed and
@@ -76,6 +98,10 @@ func (v *Validator) run(ctx context.Context, t trial) (err error) {
 		report.Skipped = "it runs in an image of its own, which can't be run here; publishing runs them in its place, before it takes traffic"
 		return nil
 	}
+	secrets, err := v.secrets(t)
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	built, err := v.Environments.Prepare(ctx, environment.Need{Spec: s, Dir: t.Dir}, t.Progress)
 	if err == nil {
@@ -114,7 +140,7 @@ func (v *Validator) run(ctx context.Context, t trial) (err error) {
 	}()
 	predictor, err := startOnce(ctx, worker.Options{
 		Model: s.Name, Spec: s, Features: features, Predictions: predictions,
-		Dir: t.Dir, RunDir: runDir, Environment: built,
+		Dir: t.Dir, RunDir: runDir, Environment: built, Secrets: secrets,
 	})
 	if err != nil {
 		return fmt.Errorf("validating %s: %w", s.Name, err)

@@ -145,6 +145,15 @@ func HasVariable(pid int, match func(name, value string) bool) bool {
 	return false
 }
 
+// Arguments returns a process's command line, also that of a sealed one.
+func Arguments(pid int) []string {
+	line, err := read(pid, "cmdline")
+	if err != nil || len(line) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+}
+
 // Proportional returns a process's share of resident memory in bytes, pages
 // that are shared with others divided among them.
 func Proportional(pid int) (int64, bool) {

@@ -105,7 +105,7 @@ var threadVariables = [...]string{
 }
 
 // environ returns the worker's whole environment: what is named here, and
-// nothing of the agent's own but its path and the secrets that the spec names.
+// nothing of the agent's own but its path.
 func (o *Options) environ() ([]string, error) {
 	params := []byte("{}")
 	if len(o.Spec.Params) > 0 {
@@ -138,7 +138,7 @@ func (o *Options) environ() ([]string, error) {
 		e.set(name, o.Spec.Env[name])
 	}
 	for _, secret := range o.Spec.Secrets {
-		if value, ok := os.LookupEnv(secret.Env); ok {
+		if value, ok := o.Secrets[secret.Env]; ok {
 			e.set(secret.Env, value)
 		}
 	}

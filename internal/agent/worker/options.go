@@ -21,7 +21,8 @@ type Options struct {
 	Dir         string // the model's folder: the worker's working directory
 	RunDir      string // its $HOME and $TMPDIR, and where its log is kept
 	Environment environment.Environment
-	Zygote      string // socket of a pre-imported parent to fork from; may be ""
+	Secrets     map[string]string // values of the spec's secrets, by their variables; those that aren't there are left out
+	Zygote      string            // socket of a pre-imported parent to fork from; may be ""
 
 	// Back-off between restarts. Zero: 100 ms, growing to 30 s.
 	BackoffInitial time.Duration

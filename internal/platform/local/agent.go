@@ -21,6 +21,9 @@ import (
 // markVariable is in the environment of every agent: the run folder it is of.
 const markVariable = "MM_RUN_DIR"
 
+// configFile is an agent's configuration, in its run folder.
+const configFile = "config.json"
+
 // workerLog is where an agent keeps its worker's output, in its run directory.
 const workerLog = "log/worker.log"
 
@@ -75,7 +78,7 @@ func (d *Driver) start(l launch) (_ *process, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing an agent's configuration: %w", err)
 	}
-	file := filepath.Join(dir, "config.json")
+	file := filepath.Join(dir, configFile)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return nil, fmt.Errorf("writing an agent's configuration: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -63,9 +64,15 @@ func kill(pid int, runDir string) bool {
 }
 
 // livesIn tells whether a live process was started with a home, or a mark, in
-// runDir. A zombie's environment is empty.
+// runDir. A zombie's environment is empty. That of an agent is sealed, which no
+// process is that happens to name the same file: it is known by its configuration.
 func livesIn(pid int, runDir string) bool {
-	return proc.HasVariable(pid, func(name, value string) bool {
-		return (name == "HOME" || name == "TMPDIR" || name == markVariable) && (value == runDir || strings.HasPrefix(value, runDir+"/"))
-	})
+	within := func(path string) bool { return path == runDir || strings.HasPrefix(path, runDir+"/") }
+	if proc.HasVariable(pid, func(name, value string) bool {
+		return (name == "HOME" || name == "TMPDIR" || name == markVariable) && within(value)
+	}) {
+		return true
+	}
+	arguments := proc.Arguments(pid)
+	return len(arguments) > 1 && filepath.Base(arguments[len(arguments)-1]) == configFile && within(arguments[len(arguments)-1]) && proc.Sealed(pid)
 }
