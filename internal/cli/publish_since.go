@@ -113,7 +113,7 @@ func (o *publishOptions) failed(outcomes []pipeline.Outcome) error {
 			continue
 		}
 		if outcome.Held {
-			held[outcome.Because[0].String()]++
+			held[outcome.Shared()[0].String()]++
 		} else {
 			failed++
 		}
@@ -165,7 +165,7 @@ func printPlan(w io.Writer, plan *pipeline.Plan) {
 	fmt.Fprintf(w, "From %.12s to %.12s:\n", cmp.Or(plan.From, "nothing"), plan.Commit)
 	const most = 20 // models of a group that are listed
 	for _, group := range plan.Groups() {
-		if because := group[0].Because; len(because) > 0 && because[0].Kind != pipeline.OwnFiles {
+		if because := group[0].Shared(); len(because) > 0 {
 			var causes []string
 			for _, cause := range because {
 				causes = append(causes, cause.String())

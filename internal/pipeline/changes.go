@@ -66,6 +66,16 @@ func (c Cause) String() string {
 	return "its own files"
 }
 
+// Shared are the causes that other models may have, too: what it has changed
+// with, whatever files of its own changed as well (a template is often changed
+// together with what all its models have learnt). A model that is new has none.
+func (c Change) Shared() []Cause {
+	if c.Kind == Added {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(c.Because), func(cause Cause) bool { return cause.Kind == OwnFiles })
+}
+
 // ChangeGroup is changes with the same cause: those of one template are looked
 // at, reported and rolled out together.
 type ChangeGroup struct {
@@ -86,14 +96,14 @@ func (g ChangeGroup) Title() string {
 }
 
 // GroupChanges groups changes by cause: first one group of all models that
-// changed by files of their own, whatever else changed, then one for each
+// changed by files of their own alone, and of those that are new, then one for each
 // combination of templates and shared folders. Within a group they keep their order.
 func GroupChanges(changes []Change) []ChangeGroup {
 	var groups []ChangeGroup
 	index := map[string]int{}
 	for _, change := range changes {
-		because := change.Because
-		if len(because) == 0 || because[0].Kind == OwnFiles {
+		because := change.Shared()
+		if len(because) == 0 {
 			because = []Cause{{Kind: OwnFiles}}
 		}
 		key := fmt.Sprintf("%q", because)

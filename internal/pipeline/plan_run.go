@@ -45,7 +45,7 @@ const (
 func (p *Publisher) Execute(ctx context.Context, plan *Plan, told func(Outcome)) ([]Outcome, error) {
 	run := &planRun{Publisher: p, plan: plan, told: told}
 	for _, group := range plan.Groups() {
-		if p.replay == nil && len(group[0].Because) > 0 && group[0].Because[0].Kind != OwnFiles && len(group) > firstStage {
+		if p.replay == nil && len(group[0].Shared()) > 0 && len(group) > firstStage {
 			run.inStages(ctx, group)
 		} else {
 			run.all(ctx, group, p.Wait)

@@ -41,7 +41,7 @@ func (r *planRun) inStages(ctx context.Context, group []PlanStep) {
 		done += len(stage)
 		rest := probes[done:]
 		for _, step := range stage {
-			r.say(step.Model, fmt.Sprintf("%s: one of %d models in this stage, and %d come after it", step.Because[0], len(stage), len(rest)))
+			r.say(step.Model, fmt.Sprintf("%s: one of %d models in this stage, and %d come after it", step.Shared()[0], len(stage), len(rest)))
 		}
 		failed := r.all(ctx, stage, r.Wait || len(rest) > 0)
 		if failed == 0 || ctx.Err() != nil {
@@ -49,7 +49,7 @@ func (r *planRun) inStages(ctx context.Context, group []PlanStep) {
 		}
 		for _, step := range rest {
 			r.add(Outcome{PlanStep: step, Held: true, Err: modelmanager.Errorf(modelmanager.CodeInvalidSpec,
-				"left as it is: of the %s before it with the same change (%s), %d failed; mend those, or publish again", wording.Count(done, "model"), step.Because[0], failed)})
+				"left as it is: of the %s before it with the same change (%s), %d failed; mend those, or publish again", wording.Count(done, "model"), step.Shared()[0], failed)})
 		}
 		return
 	}

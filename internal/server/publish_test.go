@@ -453,15 +453,30 @@ func TestATemplatesChangeGoesInStages(t *testing.T) {
 	fourth := r.commit()
 	publish(second, fourth, "m1=3 m2=3 m3=3 m4=3 m5=3")
 
+	// It does so too where each model's own files changed with it, as after all of
+	// them have been trained again.
+	for i := range 5 {
+		r.write(fmt.Sprintf("m%d/weights", i+1), "trained again")
+	}
+	server.fails, server.asked = "m3", nil
+	again := plus(4)
+	publish(fourth, again, "m1=4 m2=4 m3=4× m4=h m5=h")
+	if slices.Sort(server.asked); strings.Join(slices.Compact(server.asked), " ") != "m1 m2 m3" {
+		t.Errorf("asked were %v", server.asked)
+	}
+	server.fails = ""
+	publish(fourth, again, "m1=4 m2=4 m3=4 m4=4 m5=4")
+	fourth = again
+
 	// A roll-back by hand, of one of the first, ends it as well.
 	fifth := plus(6)
 	server.fails = "m1"
-	publish(fourth, fifth, "m1=4× m2=4 m3=4 m4=h m5=h")
+	publish(fourth, fifth, "m1=5× m2=5 m3=5 m4=h m5=h")
 	if _, err := w.registry.Rollback(t.Context(), "m1", modelmanager.Change{By: "ada", Reason: "it is wrong"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	server.fails = ""
-	publish(fourth, fifth, "m1=4× m2=4 m3=4 m4=h m5=h")
+	publish(fourth, fifth, "m1=5× m2=5 m3=5 m4=h m5=h")
 }
 
 func (w *world) trafficOf(t *testing.T, model string) string {
