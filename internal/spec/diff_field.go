@@ -2,7 +2,9 @@ package spec
 
 import (
 	"fmt"
+	"math/big"
 	"slices"
+	"strconv"
 
 	"modelmanager.dev"
 )
@@ -154,9 +156,26 @@ func (d *fieldDiffer) multiple(from, to *float64) {
 	case from == nil && to == nil, from != nil && to != nil && *from == *to:
 	case to == nil:
 		d.say(Widened, "multipleOf", "need not be a multiple of %v any more", *from)
-	default:
+	case from == nil:
 		d.say(Narrowed, "multipleOf", "must be a multiple of %v now", *to)
+	case divides(*to, *from):
+		d.say(Widened, "multipleOf", "may be any multiple of %v now, not only of %v", *to, *from)
+	case divides(*from, *to):
+		d.say(Narrowed, "multipleOf", "must be a multiple of %v now, not only of %v", *to, *from)
+	default: // some values are allowed no longer, and others are now
+		d.add(Changed, true, d.path+".multipleOf", "%s must be a multiple of %v now, not of %v", d.name, *to, *from)
 	}
+}
+
+// divides tells whether each multiple of a number is one of step, too, as people
+// write them: 0.1 divides 0.3.
+func divides(step, number float64) bool {
+	decimal := func(x float64) (*big.Rat, bool) {
+		return new(big.Rat).SetString(strconv.FormatFloat(x, 'g', -1, 64))
+	}
+	s, ok := decimal(step)
+	n, also := decimal(number)
+	return ok && also && s.Sign() != 0 && n.Quo(n, s).IsInt()
 }
 
 func (d *fieldDiffer) pattern(from, to string) {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"modelmanager.dev"
 )
 
 func full(t *testing.T) *Spec {
@@ -73,6 +75,52 @@ func TestDiff(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestDiffOfMultiples: what allows more breaks those who read predictions, what
+// allows less those who send features.
+func TestDiffOfMultiples(t *testing.T) {
+	const none = 0
+	for _, test := range []struct {
+		from, to                  float64
+		kind                      ChangeKind
+		breaksFeature, breaksRead bool
+	}{
+		{10, 10, "", false, false},
+		{10, 5, Widened, false, true},
+		{5, 10, Narrowed, true, false},
+		{0.3, 0.1, Widened, false, true}, // binary fractions that don't divide each other
+		{0.1, 0.3, Narrowed, true, false},
+		{0.01, 0.07, Narrowed, true, false},
+		{1e22, 1e-7, Widened, false, true},
+		{10, 4, Changed, true, true},
+		{4, 10, Changed, true, true},
+		{10, 7.5, Changed, true, true},
+		{none, 5, Narrowed, true, false},
+		{5, none, Widened, false, true},
+	} {
+		field := func(multiple float64) []modelmanager.Field {
+			f := modelmanager.Field{Name: "x", Type: modelmanager.Number}
+			if multiple != none {
+				f.MultipleOf = &multiple
+			}
+			return []modelmanager.Field{f}
+		}
+		for role, breaks := range map[string]bool{"features": test.breaksFeature, "predictions": test.breaksRead} {
+			from, to := full(t), full(t)
+			if role == "features" {
+				from.Features, to.Features = field(test.from), field(test.to)
+			} else {
+				from.Predictions, to.Predictions = field(test.from), field(test.to)
+			}
+			changes := Diff(from, to)
+			switch {
+			case test.kind == "" && len(changes) == 0:
+			case len(changes) != 1 || changes[0].Kind != test.kind || changes[0].Breaking != breaks || changes[0].Path != role+".x.multipleOf":
+				t.Errorf("%s, from %v to %v: %+v", role, test.from, test.to, changes)
+			}
+		}
 	}
 }
 
