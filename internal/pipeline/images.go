@@ -165,10 +165,9 @@ func (i *Images) assemble(ctx context.Context, p *Prepared, options Options) (*i
 }
 
 // tag names a published version's image.
-func (i *Images) tag(ctx context.Context, reference string, result modelmanager.PublishResult, publication Publication) error {
-	return i.registry.Tag(ctx, reference, image.Provenance{
-		Model: result.Model, Version: result.Version, Digest: result.Digest, Source: publication.Source, Created: publication.Committed,
-	})
+func (i *Images) tag(ctx context.Context, reference string, p image.Provenance) error {
+	i.open()
+	return i.registry.Tag(ctx, reference, p)
 }
 
 // pushEvery bounds how often it is told how far a push has come.

@@ -122,6 +122,9 @@ func (r *planRun) step(ctx context.Context, step PlanStep) Outcome {
 	for range attempts {
 		facts, err := r.decideNow(ctx, r.plan, &outcome.PlanStep)
 		if err == nil {
+			err = r.tagLeft(ctx, &outcome.PlanStep, facts)
+		}
+		if err == nil {
 			err = r.plan.inRepository(r.act(ctx, &outcome, facts))
 		}
 		if outcome.Err = err; modelmanager.CodeOf(err) != modelmanager.CodeConflict || ctx.Err() != nil {
@@ -146,14 +149,7 @@ func (r *planRun) act(ctx context.Context, outcome *Outcome, f facts) error {
 			return err
 		}
 		outcome.Version, outcome.New = result.Version, result.New
-	case ActRollOut:
-		// A run that was killed may have left an image without its tag.
-		if r.Images != nil && f.same.Artifact.Image != "" {
-			published := modelmanager.PublishResult{VersionInfo: *f.same}
-			if err := r.Images.tag(ctx, f.same.Artifact.Image, published, r.publication(outcome)); err != nil {
-				return err
-			}
-		}
+	case ActRollOut: // it is there
 	default:
 		return nil
 	}

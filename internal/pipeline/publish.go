@@ -8,6 +8,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/archive"
+	"modelmanager.dev/internal/image"
 )
 
 // Target is where models are published: a server, through its API.
@@ -60,7 +61,9 @@ func Publish(ctx context.Context, p *Prepared, target Target, publication Public
 	if err != nil || artifact.Image == "" {
 		return result, err
 	}
-	if err := publication.Images.tag(ctx, artifact.Image, result, publication); err != nil {
+	if err := publication.Images.tag(ctx, artifact.Image, image.Provenance{
+		Model: result.Model, Version: result.Version, Digest: result.Digest, Source: publication.Source, Created: publication.Committed,
+	}); err != nil {
 		return result, fmt.Errorf("version %d of %s is published, but its image has no tag; publish it again: %w", result.Version, result.Model, err)
 	}
 	return result, nil
