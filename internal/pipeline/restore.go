@@ -36,7 +36,10 @@ type ModelState struct {
 	Traffic modelmanager.Traffic `json:"traffic"`
 	// Before is what a setting that isn't settled goes back to: a canary's version
 	// before, and what answered while the setting waited for a version to be ready.
-	Before   []modelmanager.Share       `json:"before,omitempty"`
+	Before []modelmanager.Share `json:"before,omitempty"`
+	// Commit is the newest that a pipeline has dealt with, also where somebody has set
+	// the traffic by hand since: run again, it and those before it change nothing.
+	Commit   string                     `json:"commit,omitempty"`
 	Retired  *modelmanager.Change       `json:"retired,omitempty"`
 	Versions []modelmanager.VersionInfo `json:"versions"` // oldest first, with their specs
 }
@@ -58,6 +61,7 @@ type Exporter interface {
 	Models(ctx context.Context, retired bool, pageToken string) (modelmanager.ModelList, error)
 	Versions(ctx context.Context, model string, limit int, pageToken string) (modelmanager.VersionList, error)
 	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
+	TrafficHistory(ctx context.Context, model string) (modelmanager.TrafficHistory, error)
 }
 
 // Export reads the state of a server.
@@ -88,6 +92,15 @@ func exportModel(ctx context.Context, server Exporter, model modelmanager.ModelI
 	} else if model.Traffic.Pending != nil {
 		state.Before = model.Traffic.Pending.Answering
 	}
+	history, err := server.TrafficHistory(ctx, model.Name)
+	if err != nil {
+		return state, err
+	}
+	for _, setting := range history.History { // newest first
+		if state.Commit = setting.Commit; state.Commit != "" {
+			break
+		}
+	}
 	for token := ""; ; {
 		page, err := server.Versions(ctx, model.Name, 100, token)
 		if err != nil {
@@ -114,7 +127,8 @@ type Restoration interface {
 	Version(ctx context.Context, model string, version int) (modelmanager.VersionInfo, error)
 	Traffic(ctx context.Context, model string) (modelmanager.TrafficInfo, error)
 	SetTraffic(ctx context.Context, model string, traffic modelmanager.Traffic) (modelmanager.TrafficInfo, error)
-	Retire(ctx context.Context, model, reason string) error
+	RollOut(ctx context.Context, model string, version int, request modelmanager.RolloutRequest) (modelmanager.Traffic, error)
+	RetireFor(ctx context.Context, model, reason, commit string, seen time.Time) error
 }
 
 // Restorer makes an empty server equal to an exported state: the same versions,
@@ -190,7 +204,7 @@ func (r *Restorer) model(ctx context.Context, state ModelState) Restored {
 	var err error
 	switch {
 	case state.Retired != nil:
-		err = r.Server.Retire(ctx, state.Model, cmp.Or(state.Retired.Reason, "restored as it was: retired"))
+		err = r.Server.RetireFor(ctx, state.Model, cmp.Or(state.Retired.Reason, "restored as it was: retired"), state.commit(), time.Time{})
 	case len(state.Traffic.Versions) > 0:
 		if _, canary, under := state.Traffic.Canary(); under {
 			restored.Note = fmt.Sprintf("its canary of version %d is held at %d%%: mm models promote %s %d gives it all, mm models rollback %s ends it",
@@ -210,33 +224,72 @@ const restoredReason = "restored: "
 // traffic gives a model the traffic that it had, and before that what a setting
 // that isn't settled goes back to, so that a roll-back and a version that can't
 // start end there. A canary stays at its step: what its calls have shown is lost,
-// and it goes no further by itself. What somebody has set meanwhile stays.
+// and it goes no further by itself. The commit that was dealt with is noted with one
+// of the settings. What somebody has set meanwhile stays.
 func (r *Restorer) traffic(ctx context.Context, state ModelState) error {
 	now, err := r.Server.Traffic(ctx, state.Model)
 	if err != nil {
 		return err
 	}
-	settings := [][]modelmanager.Share{state.Traffic.Versions}
-	if len(state.Before) > 0 {
-		settings = slices.Insert(settings, 0, state.Before)
-	}
+	settings, carries := state.settings()
+	at := -1 // the setting in force
 	if len(now.Versions) > 0 {
-		at := slices.IndexFunc(settings, func(s []modelmanager.Share) bool { return slices.Equal(s, now.Versions) })
+		at = slices.IndexFunc(settings, func(s []modelmanager.Share) bool { return slices.Equal(s, now.Versions) })
 		if at < 0 || at < len(settings)-1 && !strings.HasPrefix(now.Reason, restoredReason) {
 			return modelmanager.Errorf(modelmanager.CodeConflict, "somebody has set it meanwhile (%s); it is left so", cmp.Or(now.Reason, "no reason was given"))
 		}
-		settings = settings[at+1:] // what a run that was killed has done
+		if at == carries && now.Commit == "" && strings.HasPrefix(now.Reason, restoredReason) { // where a run was killed
+			if err := r.note(ctx, state, now.Traffic); err != nil {
+				return err
+			}
+		}
 	}
 	for i, versions := range settings {
+		if i <= at {
+			continue // a run that was killed has done it
+		}
 		traffic := modelmanager.Traffic{Versions: versions, Reason: restoredReason + state.Traffic.Reason}
 		if i == len(settings)-1 {
 			traffic.Shadow = state.Traffic.Shadow
 		}
-		if _, err := r.Server.SetTraffic(ctx, state.Model, traffic); err != nil {
+		set, err := r.Server.SetTraffic(ctx, state.Model, traffic)
+		if err == nil && i == carries {
+			err = r.note(ctx, state, set.Traffic)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// settings are what a model's traffic is set to, one after another, and which of
+// them carries the commit: one of a single version, to which rolling that out adds
+// nothing else.
+func (s ModelState) settings() (settings [][]modelmanager.Share, carries int) {
+	settings = [][]modelmanager.Share{s.Traffic.Versions}
+	if len(s.Before) > 0 {
+		settings = slices.Insert(settings, 0, s.Before)
+	}
+	single := func(setting []modelmanager.Share) bool { return len(setting) == 1 }
+	if s.commit() != "" && !slices.ContainsFunc(settings, single) {
+		settings = slices.Insert(settings, 0, modelmanager.All(s.Traffic.Largest()).Versions)
+	}
+	return settings, slices.IndexFunc(settings, single)
+}
+
+// commit is the newest commit that was dealt with; exports of before say it with
+// the traffic alone.
+func (s ModelState) commit() string { return cmp.Or(s.Commit, s.Traffic.Commit) }
+
+// note notes with a setting of one version, which is in force, the commit that was
+// dealt with.
+func (r *Restorer) note(ctx context.Context, state ModelState, now modelmanager.Traffic) error {
+	if state.commit() == "" {
+		return nil
+	}
+	_, err := r.Server.RollOut(ctx, state.Model, now.Largest(), modelmanager.RolloutRequest{Reason: now.Reason, Commit: state.commit(), Seen: &now.At})
+	return err
 }
 
 func (r *Restorer) version(ctx context.Context, version modelmanager.VersionInfo) error {
@@ -258,6 +311,7 @@ func (r *Restorer) version(ctx context.Context, version modelmanager.VersionInfo
 	}
 	result, err := r.Server.Publish(ctx, version.Model, modelmanager.PublishRequest{
 		Spec: version.Spec, Artifact: ref, Source: version.Source, Version: version.Version, Hold: true, Reason: "restored",
+		ApprovedBy: version.ApprovedBy,
 	}, "")
 	if err != nil {
 		return err

@@ -156,7 +156,7 @@ func (r *ImageRestorer) version(ctx context.Context, model string, version image
 	source.Tree, source.Author = tree, commit.Author
 	_, err = r.Server.Publish(ctx, model, modelmanager.PublishRequest{
 		Spec: json.RawMessage(canonical), Artifact: modelmanager.ArtifactRef{Image: version.Reference}, Source: source,
-		Version: version.Version, Hold: true, Reason: "restored",
+		Version: version.Version, Hold: true, Reason: "restored", ApprovedBy: commit.ApprovedBy,
 	}, "")
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -53,7 +54,12 @@ func (s *emptied) SetTraffic(context.Context, string, modelmanager.Traffic) (mod
 	return modelmanager.TrafficInfo{}, nil
 }
 
-func (s *emptied) Retire(context.Context, string, string) error {
+func (s *emptied) RollOut(context.Context, string, int, modelmanager.RolloutRequest) (modelmanager.Traffic, error) {
+	s.moved++
+	return modelmanager.Traffic{}, nil
+}
+
+func (s *emptied) RetireFor(context.Context, string, string, string, time.Time) error {
 	s.moved++
 	return nil
 }
