@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -122,7 +121,7 @@ func askZygote(path string, request forkRequest, files ...*os.File) (*net.UnixCo
 // the kernel tells that it has, even where the zygote is dead or stuck.
 func (p *process) follow(connection *net.UnixConn, replies *json.Decoder, output *os.File) {
 	var copied sync.WaitGroup
-	copied.Go(func() { io.Copy(p.log, output) })
+	copied.Go(p.log.follow(output))
 	var last forkReply
 	watched := make(chan struct{})
 	go func() {

@@ -5,8 +5,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,8 +29,10 @@ const (
 // directory. It never blocks the worker, and never fails it.
 type Log struct {
 	mu      sync.Mutex
-	tail    []byte // the last tailSize bytes, at most twice that
-	fresh   int    // how much was written since the mark
+	tail    []byte            // the last tailSize bytes, at most twice that
+	fresh   int               // how much was written since the mark
+	pipes   []syscall.RawConn // that workers write to
+	some    []byte            // to read them with
 	path    string
 	file    *os.File
 	size    int64
@@ -62,21 +66,70 @@ func newLog(runDir string, copy io.Writer) *Log {
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.write(p)
+	return len(p), nil
+}
+
+func (l *Log) write(p []byte) {
 	l.remember(p)
 	if l.file == nil && l.copy == nil {
-		return len(p), nil
+		return
 	}
 	if !l.limit.AllowN(time.Now(), len(p)) {
 		l.dropped += int64(len(p))
 		l.shed = time.Now()
-		return len(p), nil
+		return
 	}
 	if l.dropped > 0 {
 		l.append([]byte("\n[some output was dropped: more than 1 MiB a second]\n"))
 		l.dropped = 0
 	}
 	l.append(p)
-	return len(p), nil
+}
+
+// follow makes a worker's pipe the log's. What it returns takes all that comes
+// through it, until its end, or until its deadline has passed.
+func (l *Log) follow(pipe *os.File) (takeAll func()) {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	l.mu.Lock()
+	l.pipes = append(l.pipes, raw)
+	l.mu.Unlock()
+	return func() {
+		for open := true; open; {
+			err := raw.Read(func(fd uintptr) bool {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				var n int
+				n, open = l.take(int(fd))
+				return n > 0 || !open
+			})
+			open = open && err == nil
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.pipes = slices.DeleteFunc(l.pipes, func(r syscall.RawConn) bool { return r == raw })
+	}
+}
+
+// take reads what is in a pipe now, up to some of it; open is false at its end.
+func (l *Log) take(fd int) (n int, open bool) {
+	if l.some == nil {
+		l.some = make([]byte, 32<<10)
+	}
+	for {
+		n, err := syscall.Read(fd, l.some)
+		switch {
+		case n > 0:
+			l.write(l.some[:n])
+			return n, true
+		case err == syscall.EINTR:
+		default:
+			return 0, err == syscall.EAGAIN
+		}
+	}
 }
 
 func (l *Log) append(p []byte) {
@@ -125,12 +178,26 @@ func (l *Log) flooded(now time.Time) bool {
 	return !l.shed.IsZero() && now.Sub(l.shed) < recentTime
 }
 
-// mark makes reasons come only from what is written after it.
+// mark makes reasons come only from what is written after it: what a worker has
+// written before may be in its pipe still.
 func (l *Log) mark() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, pipe := range l.pipes {
+		_ = pipe.Control(func(fd uintptr) {
+			for range pipeReads {
+				if n, _ := l.take(int(fd)); n == 0 {
+					return
+				}
+			}
+		})
+	}
 	l.fresh = 0
 }
+
+// pipeReads are enough for a full pipe, which holds 64 KiB, and not for one that
+// is filled for ever.
+const pipeReads = 4
 
 // Lines returns the last n lines that aren't empty, oldest first.
 func (l *Log) Lines(n int) []string {

@@ -95,26 +95,32 @@ func start(argv, env []string, dir string, log *Log, reaper *Reaper) (*process, 
 	cmd.Dir = dir
 	cmd.Env = append(env, markerVariable+"="+p.marker)
 	cmd.ExtraFiles = []*os.File{worker.requests, worker.answers}
-	cmd.Stdout, cmd.Stderr = log, log
-	// Children that keep stdout open must not keep Wait from returning.
-	cmd.WaitDelay = outputDelay
+	output, outputWrite, err := os.Pipe()
+	if err != nil {
+		p.closePipes()
+		return nil, err
+	}
+	defer outputWrite.Close()
+	cmd.Stdout, cmd.Stderr = outputWrite, outputWrite
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 
 	started := make(chan error)
-	go p.run(cmd, started)
+	go p.run(cmd, output, started)
 	if err := <-started; err != nil {
+		output.Close()
 		p.closePipes()
 		return nil, err
 	}
 	return p, nil
 }
 
-// outputDelay is how long a dead worker's output may still come.
+// outputDelay is how long a dead worker's output may still come: children that
+// keep it open keep nobody waiting.
 const outputDelay = 200 * time.Millisecond
 
 // run starts cmd and waits for it. The parent death signal is bound to the
 // thread that starts the process, so that thread stays until it has exited.
-func (p *process) run(cmd *exec.Cmd, started chan<- error) {
+func (p *process) run(cmd *exec.Cmd, output *os.File, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	release := p.reaper.starting()
@@ -128,9 +134,14 @@ func (p *process) run(cmd *exec.Cmd, started chan<- error) {
 	proc.Yield(p.pid)
 	release(p.pid)
 	started <- nil
+	var copied sync.WaitGroup
+	copied.Go(p.log.follow(output))
 	err = cmd.Wait()
+	output.SetReadDeadline(time.Now().Add(outputDelay))
+	copied.Wait()
+	output.Close()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+	if err != nil && !errors.As(err, &exit) {
 		fmt.Fprintf(p.log, "[waiting for the worker: %v]\n", err)
 	}
 	var status syscall.WaitStatus
