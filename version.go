@@ -35,4 +35,9 @@ type Source struct {
 	Path       string `json:"path,omitempty"` // of the folder in the repository
 	Tree       string `json:"tree,omitempty"` // digest of the folder before its build, "sha256:…"
 	Author     string `json:"author,omitempty"`
+
+	// Lock is the text of the requirements.lock that was made of open requirements
+	// when the version was validated: an archive that is made again of the commit has
+	// it, too. Lists of versions leave it out.
+	Lock string `json:"lock,omitempty"`
 }

@@ -102,6 +102,9 @@ func (a *API) publication(ctx context.Context, name string, request modelmanager
 	if err != nil {
 		return none, err
 	}
+	if artifact.Image != "" {
+		request.Source.Lock = "" // the image has it, and is never made again
+	}
 	return registry.Publication{
 		Spec: s, Artifact: artifact, Source: request.Source, Number: request.Version,
 		By: caller(ctx), ApprovedBy: request.ApprovedBy, Reason: request.Reason,

@@ -72,7 +72,7 @@ func (a *API) listVersions(ctx context.Context, in *listVersionsInput) (*body[mo
 	list := modelmanager.VersionList{Versions: make([]modelmanager.VersionInfo, len(versions))}
 	for i, version := range versions {
 		list.Versions[i] = a.versionInfo(model, version)
-		list.Versions[i].Spec = nil
+		list.Versions[i].Spec, list.Versions[i].Source.Lock = nil, ""
 	}
 	if len(versions) == in.Limit && versions[len(versions)-1].Number > 1 {
 		list.NextPageToken = strconv.Itoa(versions[len(versions)-1].Number)

@@ -189,6 +189,9 @@ func (o *restoreOptions) runHistory(ctx context.Context) error {
 			PrintError(o.Err, outcome.Err)
 		} else if o.output == "table" && outcome.New {
 			fmt.Fprintf(o.Out, "✓ %s version %d, of commit %.12s\n", outcome.Model, outcome.Version, outcome.Commit)
+			if outcome.Locked {
+				fmt.Fprintln(o.Out, "  its requirements are open, and mean what they mean today: it may be another version than it was")
+			}
 		}
 	})
 	if o.output == "json" {

@@ -59,7 +59,7 @@ func (v *Validator) lock(ctx context.Context, t trial, built environment.Environ
 		t.say("the lock file can't be installed, and is left out: %v", err)
 		return built, os.Remove(path)
 	}
-	t.report.Locked = packages
+	t.report.Locked, t.lock = packages, text
 	return locked, nil
 }
 

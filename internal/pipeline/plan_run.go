@@ -20,6 +20,8 @@ type Outcome struct {
 	Traffic *modelmanager.Traffic `json:"traffic,omitempty"` // after it
 	Problem string                `json:"problem,omitempty"` // "": it was done
 	Commit  string                `json:"commit,omitempty"`  // that was published
+	// Locked: what its open requirements mean was found out when it was published.
+	Locked bool `json:"locked,omitempty"`
 	// Unpublished: of a history that is published again, what had no version then either.
 	Unpublished bool `json:"unpublished,omitempty"`
 
@@ -221,6 +223,7 @@ func (r *planRun) publish(ctx context.Context, outcome *Outcome) (modelmanager.P
 	if err := report.Err(); err != nil {
 		return none, err
 	}
+	outcome.Locked = len(report.Locked) > 0
 	result, err := Publish(ctx, prepared, r.Server, r.publication(outcome))
 	if err == nil && result.Model == "" {
 		err = errors.New("the server answered without a version")

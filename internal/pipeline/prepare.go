@@ -35,6 +35,7 @@ type Prepared struct {
 	Dir  string // of its own; gone after Close
 	Tree string // digest of the folder before its build, for telling whether it changed
 
+	lock     string    // the text of the lock file that validation made; "": none
 	findings []Finding // of its files, before they were laid together
 	place    func(path string) spec.Problem
 }

@@ -48,6 +48,9 @@ func Publish(ctx context.Context, p *Prepared, target Target, publication Public
 		return none, err
 	}
 	publication.Source.Tree = p.Tree
+	if artifact.Image == "" { // an image is never made again
+		publication.Source.Lock = p.lock
+	}
 	result, err := target.Publish(ctx, p.Spec.Name, modelmanager.PublishRequest{
 		Spec:     json.RawMessage(canonical),
 		Artifact: artifact,

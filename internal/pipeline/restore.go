@@ -370,6 +370,11 @@ func (r *Restorer) rebuild(ctx context.Context, version modelmanager.VersionInfo
 		return "", err
 	}
 	defer prepared.Close()
+	if lock := version.Source.Lock; lock != "" {
+		if err := os.WriteFile(filepath.Join(prepared.Dir, lockName), []byte(lock), 0o644); err != nil {
+			return "", fmt.Errorf("writing its lock file: %w", err)
+		}
+	}
 	files, err := archive.List(prepared.Dir, nil)
 	if err != nil {
 		return "", err
@@ -386,5 +391,9 @@ func (r *Restorer) rebuild(ctx context.Context, version modelmanager.VersionInfo
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
-	return r.upload(ctx, version, file)
+	upload, err := r.upload(ctx, version, file)
+	if _, _, open := lockOptions(prepared.Dir); open && modelmanager.CodeOf(err) == modelmanager.CodeConflict {
+		err = modelmanager.Errorf(modelmanager.CodeConflict, "%w; it has a requirements.txt and no lock file, and the exported state doesn't say what that meant when it was published", err)
+	}
+	return upload, err
 }
