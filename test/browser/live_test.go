@@ -105,7 +105,7 @@ func TestAPageOutlivesItsServer(t *testing.T) {
 	a.wait("document.querySelector('.livebar').classList.contains('stale')")
 	a.says(".livebar", "Not up to date since", "there is no answer from the server")
 	a.says("main", "iris-species-go v1", "In trouble")
-	a.shot("operations-stale")
+	a.seen("operations-stale")
 	g.close("")
 	a.wait("document.querySelector('.livebar span').textContent === 'Kept up to date.'")
 	a.says("#said", "This page is up to date again.")
@@ -130,7 +130,7 @@ func TestASearchThatFailsLeavesWhatWasFound(t *testing.T) {
 	a.wait("document.querySelector('[data-complaint]') !== null")
 	a.says("[data-complaint]", "21 words, the limit is 20")
 	a.says("#results", "donor-reply", "iris-species-go")
-	a.shot("catalogue-refused")
+	a.seen("catalogue-refused")
 	a.typeInto("#q", "iris")
 	a.wait("document.querySelectorAll('.models > li').length === 1 && document.querySelector('[data-complaint]') === null")
 	g.close("/")
@@ -185,7 +185,7 @@ func TestNothingTypedIsLostWithTheSession(t *testing.T) {
 	a.do(chromedp.Click(chromedp.CSS("#try-form .primary")))
 	a.wait("document.querySelector('#try-form [data-complaint]') !== null")
 	a.says("[data-complaint]", "Nothing was sent. The form was of an earlier session.", "do it once more")
-	a.shot("try-session")
+	a.seen("try-session")
 	if value := read[string](a, "document.querySelector('#f-last_gift').value"); value != "75" {
 		t.Errorf("what was typed is %q", value)
 	}

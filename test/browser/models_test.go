@@ -98,7 +98,7 @@ func TestASleepingModelIsWokenVisibly(t *testing.T) {
 	a.wait("document.querySelector('.waking') !== null || document.querySelector('.answer') !== null")
 	if read[bool](a, "document.querySelector('.waking') !== null") {
 		a.says("#answer", "The model is waking up.", "the answer appears here by itself")
-		a.shot("try-waking")
+		a.seen("try-waking")
 	}
 	a.wait("document.querySelector('.answer') !== null")
 	a.says("#answer", "Answered by version 2")

@@ -1,16 +1,13 @@
 package browser_test
 
 import (
-	"compress/gzip"
 	"context"
-	"encoding/json"
+	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +20,13 @@ import (
 // mm is the program that is tested.
 var mm string
 
-func TestMain(m *testing.M) { os.Exit(program.Main(m, &mm)) }
+func TestMain(m *testing.M) {
+	code := program.Main(m, &mm)
+	if all := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""; code == 0 && all {
+		code = everyPageSeen()
+	}
+	os.Exit(code)
+}
 
 // newVisitor starts a server with models, copied from their folders into one
 // that the test may change, and a browser.
@@ -127,64 +130,4 @@ func (a *analyst) forgive(what string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.complain = slices.DeleteFunc(a.complain, func(complaint string) bool { return strings.Contains(complaint, what) })
-}
-
-// axe is the source of axe-core.
-var axe = sync.OnceValues(func() (string, error) {
-	file, err := os.Open("testdata/axe/axe.min.js.gz")
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		return "", err
-	}
-	source, err := io.ReadAll(unzipped)
-	return string(source), err
-})
-
-// finding is what axe has to say against a page.
-type finding struct {
-	ID, Impact, Help string
-	Nodes            []struct {
-		HTML           string `json:"html"`
-		FailureSummary string `json:"failureSummary"`
-	}
-}
-
-// seen takes pictures of the page, and lets axe look at it: in light and dark,
-// wide and narrow. Nothing may be wrong by WCAG 2.2 AA.
-func (a *analyst) seen(name string) {
-	a.t.Helper()
-	source, err := axe()
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.do(chromedp.Evaluate[chromedp.Void](source))
-	for _, view := range []struct {
-		theme string
-		width int64
-	}{{"light", 1200}, {"dark", 1200}, {"light", 390}, {"dark", 390}} {
-		a.do(chromedp.EmulateViewport(view.width, 900),
-			chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.documentElement.setAttribute('data-theme', %q)", view.theme)))
-		ctx, cancel := context.WithTimeout(a.ctx, patience)
-		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](
-			`axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], resultTypes: ['violations']}).then(r => JSON.stringify(r.violations))`,
-			chromedp.EvalAwaitPromise))
-		cancel()
-		var findings []finding
-		if err == nil {
-			err = json.Unmarshal([]byte(text), &findings)
-		}
-		if err != nil {
-			a.t.Fatalf("axe on %s: %v", name, err)
-		}
-		for _, f := range findings {
-			for _, node := range f.Nodes[:min(3, len(f.Nodes))] {
-				a.t.Errorf("%s, %s, %d wide: %s (%s): %s\n%s\n%s", name, view.theme, view.width, f.ID, f.Impact, f.Help, node.HTML, node.FailureSummary)
-			}
-		}
-	}
-	a.shot(name)
 }
