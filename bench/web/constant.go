@@ -63,7 +63,7 @@ func startConstant(ctx context.Context) (*constant, error) {
 	}
 	c := &constant{address: "http://" + strings.TrimSpace(line)}
 	const rounds = 20_000
-	took, err := times(ctx, c.rounds(rounds), 20)
+	took, err := times(ctx, c.rounds(rounds), 20, http.StatusOK)
 	c.round = max(median(took)/rounds, 1)
 	return c, err
 }
