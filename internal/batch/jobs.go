@@ -64,7 +64,7 @@ func (s *Service) List(ctx context.Context, query Query) (Page, error) {
 		return page, modelmanager.Errorf(modelmanager.CodeBadRequest, "listing jobs: %q is no page token of ours", after)
 	}
 	for read := 0; ; {
-		entries, more, err := s.entries(ctx, after)
+		entries, more, err := s.entries(ctx, query.prefixes(), after)
 		if err != nil {
 			return page, err
 		}
@@ -97,15 +97,24 @@ type entry struct {
 	state     modelmanager.JobState // "" of a live job
 }
 
-// entries merges some of active/ and history/, newest first, each job once.
-func (s *Service) entries(ctx context.Context, after string) (entries []entry, more bool, err error) {
+// prefixes are where the entries are of the jobs that the query wants. The
+// history, which grows for ever, has none that is live.
+func (q Query) prefixes() []string {
+	if q.State != "" && !q.State.Final() {
+		return []string{activePrefix}
+	}
+	return []string{activePrefix, historyPrefix}
+}
+
+// entries merges some of what is under prefixes, newest first, each job once.
+func (s *Service) entries(ctx context.Context, prefixes []string, after string) (entries []entry, more bool, err error) {
 	const batch = 500
 	start := ""
 	if after != "" {
 		start = after + "." + "\U0010ffff"
 	}
 	last := ""
-	for _, prefix := range []string{activePrefix, historyPrefix} {
+	for _, prefix := range prefixes {
 		from := ""
 		if start != "" {
 			from = prefix + start

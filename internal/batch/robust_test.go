@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -415,6 +416,20 @@ func TestListAndLabels(t *testing.T) {
 		if diff := cmp.Diff(test.want, list(test.query)); diff != "" {
 			t.Errorf("%+v:\n%s", test.query, diff)
 		}
+	}
+	gate := make(chan struct{})
+	w.platform.predictor = func() worker.Predictor {
+		return &doubler{before: func(context.Context, recordBatch) error { <-gate; return nil }}
+	}
+	live := w.submit(w.request(w.file("a.csv", csv(5, nil)))).ID
+	w.until(func() bool { return len(list(Query{State: modelmanager.JobRunning})) > 0 })
+	if got := list(Query{State: modelmanager.JobRunning}); !slices.Equal(got, []string{live}) || len(list(Query{State: modelmanager.JobQueued})) > 0 {
+		t.Errorf("running: %q, want %q alone", got, live)
+	}
+	close(gate)
+	w.wait(live)
+	if got := list(Query{State: modelmanager.JobRunning}); len(got) > 0 {
+		t.Errorf("still running: %q", got)
 	}
 }
 
