@@ -2,6 +2,7 @@ package web
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,12 +32,9 @@ type versionsPage struct {
 // versionRow is a version, and what changed with it.
 type versionRow struct {
 	modelmanager.VersionInfo
-	Before   int      // the version before it; 0: there is none
-	Changes  []string // in words, the first few
-	More     int      // beside them
-	Breaking bool
-	SameSpec bool
-	Answers  int // percent of the calls now
+	Before  int // the version before it; 0: there is none
+	Answers int // percent of the calls now
+	versionChanges
 }
 
 // Commit is the commit's short name.
@@ -78,25 +76,18 @@ func (v *visit) versions() error {
 	return v.page("versions", "models", "Versions of "+head.Name, page)
 }
 
-// maxChanges is how many changes of a version a list writes out.
-const maxChanges = 3
-
 // describeVersions says of each version what changed with it.
 func (v *visit) describeVersions(head modelHead, versions []modelmanager.VersionInfo) ([]versionRow, error) {
-	rows := make([]versionRow, len(versions))
-	specs := make([]*spec.Spec, len(versions)+1)
-	group, ctx := errgroup.WithContext(v.ctx())
-	group.SetLimit(8)
-	read := func(into **spec.Spec, number int) {
-		group.Go(func() error {
-			info, err := v.api().Version(ctx, head.Name, number)
-			if err != nil {
-				return err
-			}
-			*into, err = spec.FromCanonical(string(info.Spec))
-			return err
-		})
+	all := slices.Clip(versions) // and the one before them
+	if n := len(versions); n > 0 && versions[n-1].Version > 1 {
+		older, err := v.api().Versions(v.ctx(), head.Name, 1, strconv.Itoa(versions[n-1].Version))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, older.Versions...)
 	}
+	rows := make([]versionRow, len(versions))
+	var unknown []int // rows whose changes have to be worked out
 	for i, version := range versions {
 		rows[i] = versionRow{VersionInfo: version}
 		for _, share := range head.Traffic.Now().Versions {
@@ -104,37 +95,50 @@ func (v *visit) describeVersions(head modelHead, versions []modelmanager.Version
 				rows[i].Answers = share.Percent
 			}
 		}
-		read(&specs[i], version.Version)
-		// Numbers can be chosen, so the version before isn't always one less.
-		if i+1 < len(versions) {
-			rows[i].Before = versions[i+1].Version
-		}
-	}
-	if n := len(versions); n > 0 && versions[n-1].Version > 1 {
-		older, err := v.api().Versions(v.ctx(), head.Name, 1, strconv.Itoa(versions[n-1].Version))
-		if err != nil {
-			return nil, err
-		}
-		if len(older.Versions) == 1 {
-			rows[n-1].Before = older.Versions[0].Version
-			read(&specs[n], rows[n-1].Before)
-		}
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	for i := range rows {
-		if rows[i].Before == 0 {
+		if i+1 == len(all) {
 			continue
 		}
-		changes := spec.Diff(specs[i+1], specs[i])
-		rows[i].Breaking, rows[i].SameSpec = changes.Breaking(), len(changes) == 0
-		for _, change := range changes[:min(len(changes), maxChanges)] {
-			rows[i].Changes = append(rows[i].Changes, change.Message)
+		// Numbers can be chosen, so the version before isn't always one less.
+		rows[i].Before = all[i+1].Version
+		var known bool
+		if rows[i].versionChanges, known = v.web.changes.get(all[i+1].Digest, version.Digest); !known {
+			unknown = append(unknown, i)
 		}
-		rows[i].More = max(0, len(changes)-maxChanges)
+	}
+	specs, err := v.specsOf(head.Name, all, unknown)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range unknown {
+		rows[i].versionChanges = changesOf(spec.Diff(specs[i+1], specs[i]))
+		v.web.changes.keep(all[i+1].Digest, all[i].Digest, rows[i].versionChanges)
 	}
 	return rows, nil
+}
+
+// specsOf reads the specs of some versions, and of those after each in the list.
+func (v *visit) specsOf(model string, versions []modelmanager.VersionInfo, some []int) ([]*spec.Spec, error) {
+	specs := make([]*spec.Spec, len(versions))
+	group, ctx := errgroup.WithContext(v.ctx())
+	group.SetLimit(8)
+	asked := map[int]bool{}
+	for _, i := range some {
+		for _, at := range []int{i, i + 1} {
+			if asked[at] {
+				continue
+			}
+			asked[at] = true
+			group.Go(func() error {
+				info, err := v.api().Version(ctx, model, versions[at].Version)
+				if err != nil {
+					return err
+				}
+				specs[at], err = spec.FromCanonical(string(info.Spec))
+				return err
+			})
+		}
+	}
+	return specs, group.Wait()
 }
 
 // versionPage is one version.

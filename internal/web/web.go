@@ -46,6 +46,7 @@ type Web struct {
 	cookie    string // the session's name
 	assets    *assets
 	cards     *cardRenderer
+	changes   changesMemory
 	templates map[string]*pageTemplate
 	mux       *http.ServeMux
 }
