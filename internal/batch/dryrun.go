@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,15 +23,16 @@ import (
 // Bounds of a dry run.
 const (
 	dryRunRows    = 10_000
+	dryRunCells   = 1_000_000 // of a wide file fewer rows are looked at
 	dryRunSamples = 5
 	dryRunFirst   = 5 // rows to show
 )
 
 // DryRun says what a job would do with its input, without making one: how the
 // file would be read, which column would be which feature, and what is wrong
-// with the first 10,000 rows.
+// with the first 10,000 rows, or, of a wide file, the first million cells.
 func (s *Service) DryRun(ctx context.Context, request Request) (modelmanager.JobCheck, error) {
-	return s.dryRun(ctx, request, dryRunRows, nil)
+	return s.dryRun(ctx, request, false, nil)
 }
 
 // checkTold is how often a check of a whole file tells how far it is.
@@ -48,10 +50,10 @@ func (s *Service) Check(ctx context.Context, request Request, progress func(mode
 		err.RetryAfter = time.Minute
 		return modelmanager.JobCheck{}, err
 	}
-	return s.dryRun(ctx, request, math.MaxInt64, progress)
+	return s.dryRun(ctx, request, true, progress)
 }
 
-func (s *Service) dryRun(ctx context.Context, request Request, most int64, progress func(modelmanager.JobCheck)) (modelmanager.JobCheck, error) {
+func (s *Service) dryRun(ctx context.Context, request Request, whole bool, progress func(modelmanager.JobCheck)) (modelmanager.JobCheck, error) {
 	_, parsed, err := s.version(ctx, request)
 	if err != nil {
 		return modelmanager.JobCheck{}, err
@@ -67,7 +69,7 @@ func (s *Service) dryRun(ctx context.Context, request Request, most int64, progr
 	if err != nil {
 		return modelmanager.JobCheck{}, err
 	}
-	d := &dryRun{src: &countedSource{Source: src}, spec: parsed, fields: parsed.Features, output: request.Output, most: most, progress: progress}
+	d := &dryRun{src: &countedSource{Source: src}, spec: parsed, fields: parsed.Features, output: request.Output, whole: whole, progress: progress}
 	if d.predictions, err = dataset.Compile(parsed.Predictions); err != nil {
 		return modelmanager.JobCheck{}, err
 	}
@@ -85,7 +87,7 @@ type dryRun struct {
 	output      modelmanager.JobOutput
 	check       modelmanager.JobCheck
 
-	most     int64 // rows to look at
+	whole    bool // look at every row
 	progress func(modelmanager.JobCheck)
 	told     time.Time
 }
@@ -251,7 +253,11 @@ func (d *dryRun) read(ctx context.Context, input modelmanager.JobInput) error {
 	defer r.Close()
 	d.src.read.Store(0)
 	found := make(map[string]*modelmanager.ColumnProblem)
-	for d.check.Rows < d.most {
+	most := int64(math.MaxInt64)
+	if !d.whole {
+		most = min(dryRunRows, dryRunCells/int64(max(len(d.check.Headers), 1)))
+	}
+	for d.check.Rows < most {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -268,11 +274,11 @@ func (d *dryRun) read(ctx context.Context, input modelmanager.JobInput) error {
 		d.check.Rows += int64(batch.Rows)
 		d.check.Rejected += int64(len(batch.Rejected))
 		for _, rejected := range batch.Rejected {
-			cells := d.cells(rejected.Raw)
 			first := rejected.RowError
 			if rejected.First != "" {
 				first.Message = rejected.First
 			}
+			cells := sync.OnceValue(func() map[string]json.RawMessage { return d.cells(rejected.Raw) })
 			d.note(found, first, cells)
 			for _, further := range rejected.Further {
 				d.note(found, further, cells)
@@ -302,8 +308,9 @@ func (d *dryRun) cells(raw json.RawMessage) map[string]json.RawMessage {
 	return cells
 }
 
-// note counts what a row would be rejected for.
-func (d *dryRun) note(found map[string]*modelmanager.ColumnProblem, e modelmanager.RowError, cells map[string]json.RawMessage) {
+// note counts what a row would be rejected for. Its cells are looked at for the
+// first few alone.
+func (d *dryRun) note(found map[string]*modelmanager.ColumnProblem, e modelmanager.RowError, cells func() map[string]json.RawMessage) {
 	p := found[e.Feature]
 	if p == nil {
 		p = &modelmanager.ColumnProblem{Column: e.Feature, Code: modelmanager.CodeInvalidRows, Message: e.Message}
@@ -315,9 +322,9 @@ func (d *dryRun) note(found map[string]*modelmanager.ColumnProblem, e modelmanag
 	}
 	p.Rows = append(p.Rows, e.Row)
 	sample := modelmanager.CellProblem{Row: e.Row, Message: e.Message}
-	cell, ok := cells[d.check.Mapping[e.Feature]]
+	cell, ok := cells()[d.check.Mapping[e.Feature]]
 	if !ok {
-		cell, ok = cells["_row"] // the whole of a ragged row
+		cell, ok = cells()["_row"] // the whole of a ragged row
 		ok = ok && e.Feature == ""
 	}
 	if ok {

@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -200,5 +201,23 @@ func TestLikenessInAnyScript(t *testing.T) {
 		if got := mapping[test.feature] == test.header; got != test.want {
 			t.Errorf("%s for %s: %v, want %v", test.header, test.feature, got, test.want)
 		}
+	}
+}
+
+func TestDryRunOfAWideFile(t *testing.T) {
+	w := newWorld(t, nil)
+	const columns, rows = 1000, 3000
+	var file strings.Builder
+	file.WriteString("x" + strings.Repeat(",", columns-1) + "\n")
+	for row := range rows {
+		fmt.Fprintf(&file, "%d%s\n", row, strings.Repeat(",", columns-1))
+	}
+	request := w.request(w.file("wide.csv", []byte(file.String())))
+	check, err := w.service.DryRun(t.Context(), request)
+	if err != nil || check.Complete || check.Rows != dryRunCells/columns {
+		t.Errorf("%d rows, complete %v, %v", check.Rows, check.Complete, err)
+	}
+	if check, err = w.service.Check(t.Context(), request, nil); err != nil || !check.Complete || check.Rows != rows {
+		t.Errorf("of the whole: %d rows, complete %v, %v", check.Rows, check.Complete, err)
 	}
 }

@@ -14,9 +14,10 @@ import (
 
 // Bounds of a sample.
 const (
-	sampleRows  = 10_000 // for the distributions
-	sampleParts = 10     // that they come from
-	sampleFirst = 100    // rows to show, at most
+	sampleRows  = 10_000    // for the distributions
+	sampleCells = 1_000_000 // of wide results fewer rows are looked at
+	sampleParts = 10        // that they come from
+	sampleFirst = 100       // rows to show, at most
 )
 
 // Sample looks at a finished job's results: the first rows, and how the
@@ -76,7 +77,7 @@ func (l *sampler) look(ctx context.Context, predictions []modelmanager.Field) (m
 	l.sample.Total, l.sample.AllParts = l.m.outputRows(), len(parts)
 	chosen := min(len(parts), sampleParts)
 	for i := range chosen {
-		if err := l.part(ctx, parts[i*len(parts)/chosen], sampleRows/chosen); err != nil {
+		if err := l.part(ctx, parts[i*len(parts)/chosen], chosen); err != nil {
 			return l.sample, err
 		}
 	}
@@ -97,8 +98,8 @@ func readable(field modelmanager.Field, name string) modelmanager.Field {
 	return plain
 }
 
-// part looks at the first rows of a part.
-func (l *sampler) part(ctx context.Context, file shard.File, most int) error {
+// part looks at the first rows of a part, which is one of so many.
+func (l *sampler) part(ctx context.Context, file shard.File, parts int) error {
 	if file.Size == 0 {
 		return nil // JSON Lines without a row
 	}
@@ -115,16 +116,17 @@ func (l *sampler) part(ctx context.Context, file shard.File, most int) error {
 			return err
 		}
 	}
-	r, err := dataset.NewReader(ctx, src, input, l.schema, dataset.Whole(), dataset.ReaderOptions{BatchRows: min(most, 1000)})
+	r, err := dataset.NewReader(ctx, src, input, l.schema, dataset.Whole(), dataset.ReaderOptions{BatchRows: sampleFirst})
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	most := min(sampleRows, sampleCells/max(len(r.Header().Columns), 1)) / parts
 	if len(l.sample.Columns) == 0 {
 		l.sample.Columns = append(l.sample.Columns, r.Header().Columns...)
 	}
 	l.sample.Parts++
-	for left := most; left > 0; {
+	for looked := 0; looked == 0 || looked < most; {
 		batch, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -132,7 +134,7 @@ func (l *sampler) part(ctx context.Context, file shard.File, most int) error {
 		if err != nil {
 			return err
 		}
-		left -= batch.Rows
+		looked += batch.Rows
 		l.take(batch)
 	}
 	return nil
