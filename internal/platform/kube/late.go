@@ -87,7 +87,7 @@ func (w *taskWatch) lookAfter(s *watchedStep) {
 func whyNothingRuns(events []corev1.Event, ofPod bool) string {
 	event := latest(events)
 	switch {
-	case event == nil || event.Type != corev1.EventTypeWarning:
+	case event == nil || !hinders(event):
 		return ""
 	case ofPod:
 		return cannotPrepare(event.Message)

@@ -91,8 +91,10 @@ func preparing(pod *corev1.Pod, scheduled *corev1.PodCondition, events []corev1.
 	}
 	if event := latest(events); event != nil {
 		switch {
-		case event.Type == corev1.EventTypeWarning:
+		case hinders(event):
 			s.stage, s.reason = agent.StageFailed, cannotPrepare(event.Message)
+		case event.Reason == "Started" || event.Reason == probeFailed:
+			s.stage, s.reason = agent.StageStarting, ""
 		case event.Reason == "Pulling":
 			s.stage, s.reason = agent.StagePulling, strings.ToLower(event.Message[:1])+event.Message[1:]
 		}

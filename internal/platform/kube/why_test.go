@@ -74,6 +74,7 @@ func TestWhyAPodIsNoFurther(t *testing.T) {
 		"has a node":   {func(pod *corev1.Pod) { conditions(pod, corev1.PodScheduled) }, nil, agent.StageScheduling, "its node has not begun with it yet"},
 		"sandbox made": {is(waiting("ContainerCreating", ""), none), nil, agent.StagePulling, ""},
 		"being pulled": {is(waiting("ContainerCreating", ""), none), []corev1.Event{{Type: "Normal", Reason: "Pulling", Message: `Pulling image "r/x@sha256:11"`}}, agent.StagePulling, `pulling image "r/x@sha256:11"`},
+		"runs already": {is(waiting("ContainerCreating", ""), none), []corev1.Event{{Type: "Warning", Reason: "Unhealthy", Message: `Readiness probe failed: Get "http://10.1.1.1:9440/healthz": dial tcp 10.1.1.1:9440: connect: connection refused`}}, agent.StageStarting, ""},
 		"no volume": {func(pod *corev1.Pod) { conditions(pod, corev1.PodScheduled) },
 			[]corev1.Event{{Type: "Warning", Reason: "FailedMount", Message: `MountVolume.SetUp failed for volume "config" : secret "churn-7-0011223344" not found`}},
 			agent.StageFailed, `its node can't prepare it: MountVolume.SetUp failed for volume "config" : secret "churn-7-0011223344" not found`},

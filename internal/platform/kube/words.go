@@ -29,6 +29,15 @@ func latest(events []corev1.Event) *corev1.Event {
 	return newest
 }
 
+// hinders tells whether an event says what is in a pod's way. A probe that fails
+// isn't: its container runs, though the pod's status may not say so yet.
+func hinders(e *corev1.Event) bool {
+	return e.Type == corev1.EventTypeWarning && e.Reason != probeFailed
+}
+
+// probeFailed is the reason of an event about a container that runs.
+const probeFailed = "Unhealthy"
+
 func eventTime(e *corev1.Event) time.Time {
 	at := e.CreationTimestamp.Time
 	if e.LastTimestamp.After(at) {
