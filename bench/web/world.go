@@ -198,6 +198,7 @@ func (w *world) startReplicas(ctx context.Context) error {
 			w.driver.Log(platform.Ref{Model: model, Version: longVersions}, fmt.Sprintf("2026-01-01T00:00:00.000Z INFO row %d of a call was predicted in %d µs by the tree number %d", line, line*37%911, line*7919%500))
 		}
 	}
+	deadline := time.Now().Add(time.Minute)
 	return w.wait(ctx, func() (bool, error) {
 		activity, err := w.api.Activity(ctx)
 		if err != nil {
@@ -208,9 +209,13 @@ func (w *world) startReplicas(ctx context.Context) error {
 			got[version.Health.State]++
 		}
 		for state, n := range want {
-			if got[state] != n {
-				return false, nil
+			if got[state] == n {
+				continue
 			}
+			if time.Now().After(deadline) {
+				return false, fmt.Errorf("a minute after they were started, versions are %v, and should be %v", got, want)
+			}
+			return false, nil
 		}
 		return true, nil
 	})
