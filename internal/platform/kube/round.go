@@ -79,13 +79,16 @@ func (s *watchedStep) turn(now time.Time, stuck time.Duration) (t turn, unmade i
 			delete(s.seats, uid)
 			continue
 		}
-		if seat.placed {
+		switch {
+		case seat.placed:
 			t.placed++
 			if !seat.ended.IsZero() {
 				t.ending++
 			}
-		} else if seat.waiting {
+		case seat.waiting:
 			t.waiting++
+		default:
+			t.made++
 		}
 	}
 	// A quota, say, doesn't even let them be made.

@@ -9,6 +9,7 @@ type turn struct {
 	left    int  // tasks that have not ended
 	placed  int  // pods that have a place, or had it until just now
 	ending  int  // of these, the ones that have just ended
+	made    int  // pods that were just made: whether there is room for them isn't known yet
 	waiting int  // pods that there is no room for
 	unfit   bool // room was made for it, and it found none in it
 }
@@ -19,10 +20,13 @@ type turn struct {
 // have waited for long: a large job would keep all places to its end.
 //
 // A step that has more than its share of the room, while another has less and
-// waits, may run no more than it runs: it loses no pod, and doesn't replace
-// those that end. Where nobody is short, a step whose pods wait keeps a few
-// waiting, to take what gets free, and one whose pods all run may run a few
-// more.
+// waits, may run no more than it runs: it loses no pod that runs, or may be about
+// to, and doesn't replace those that end. Where nobody is short, a step whose
+// pods wait keeps a few waiting, to take what gets free, and one whose pods all
+// run may run a few more.
+//
+// Its controller makes and counts pods at the same time: one that it makes
+// between our count and its hearing of it is the one that it takes away again.
 //
 // Room is how many pods there are places for.
 func takeTurns(room int, steps []turn) []int {
@@ -57,7 +61,7 @@ func (s turn) next(share int, othersAreShort bool) int {
 	case othersAreShort && s.waiting == 0 && s.claim() <= share:
 		return s.now
 	case othersAreShort:
-		return max(s.placed, share)
+		return max(s.placed+s.made, share)
 	case s.waiting > 0 && (s.now > s.placed+2*spare || s.now < s.placed+spare):
 		return s.placed + spare
 	case s.waiting == 0 && s.placed >= min(s.now, s.left) && s.now < s.left:

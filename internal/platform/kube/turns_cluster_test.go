@@ -57,20 +57,22 @@ func TestJobsTakeTurnsUnderAQuota(t *testing.T) {
 			t.Errorf("of the large job: %+v", event)
 		}
 	}
-	// One that waits for a node may be taken away, and one that runs may not.
+	// One that waits for a node may be taken away, and so may one that its
+	// controller made before it heard of the turn; not one that has run since.
 	events, err := w.Client.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := map[string]bool{}
+	started := map[string]time.Time{}
 	for _, event := range events.Items {
 		if event.Reason == "Started" {
-			started["Deleted pod: "+event.InvolvedObject.Name] = true
+			started["Deleted pod: "+event.InvolvedObject.Name] = event.FirstTimestamp.Time
 		}
 	}
 	for _, event := range events.Items {
-		if event.Reason == "SuccessfulDelete" && started[event.Message] {
-			t.Errorf("a pod that ran was taken away: %s", event.Message)
+		since, ran := started[event.Message]
+		if ran && event.Reason == "SuccessfulDelete" && event.FirstTimestamp.Sub(since) > time.Second {
+			t.Errorf("a pod that ran was taken away: %s, at %v, running since %v", event.Message, event.FirstTimestamp, since)
 		}
 	}
 	if err := d.StopJob(t.Context(), large.Job, large.Step); err != nil {

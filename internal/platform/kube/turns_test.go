@@ -40,6 +40,11 @@ func TestTurns(t *testing.T) {
 			[]int{18, 2},
 		},
 		{
+			"nor is a pod taken away that was just made", 4,
+			[]turn{{wanted: 40, now: 4, left: 190, placed: 3, made: 1}, {wanted: 2, now: 2, left: 2, waiting: 2}},
+			[]int{4, 2},
+		},
+		{
 			"room that is left is taken back", 20,
 			[]turn{{wanted: 40, now: 18, left: 180, placed: 18}, {wanted: 2, now: 2, left: 2, placed: 2}},
 			[]int{25, 2},
