@@ -13,8 +13,9 @@ import (
 type Observation struct {
 	Scale spec.Scale
 	Live  bool // it has a share of the traffic, or is about to, or is a shadow
-	// Retired says that its model answers no more: nobody will roll back to it.
-	Retired bool
+	// Past says that nobody calls it, or will roll back to it: its model answers
+	// no more, or other versions have lost the traffic since it did.
+	Past bool
 
 	Current int // replicas it has or is getting
 	Load    int // requests under way and waiting, at this moment, everywhere
@@ -46,11 +47,11 @@ const fullness = 0.8
 // Desired says how many replicas a version should have. Load decides, in units
 // of scale.concurrency: its average over a minute, or over a few seconds when
 // it soars, after which nothing is taken away for a minute. One replica stays
-// until the version has been idle for scale.idle, everywhere; of a retired model
+// until the version has been idle for scale.idle, everywhere; of one that is past
 // none stays. The result lies within scale.min (of live versions) and scale.max,
 // and never is zero while a request is waiting or under way.
 func Desired(now time.Time, o Observation) int {
-	if o.Retired && o.Load == 0 && !o.Unknown {
+	if o.Past && o.Load == 0 && !o.Unknown {
 		return 0
 	}
 	floor, ceiling := 0, max(o.Scale.Max, 1)

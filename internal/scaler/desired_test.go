@@ -25,8 +25,8 @@ func TestDesired(t *testing.T) {
 		"idle for idle":             {Observation{Scale: scale(0, 10, 8), Current: 3, LastUse: noon.Add(-10 * time.Minute)}, 0},
 		"idle, but not known to be": {Observation{Scale: scale(0, 10, 8), Current: 1, LastUse: noon.Add(-time.Hour), Unknown: true}, 1},
 		"idle with a minimum":       {Observation{Scale: scale(2, 10, 8), Live: true, Current: 2, LastUse: noon.Add(-time.Hour)}, 2},
-		"retired":                   {Observation{Scale: scale(2, 10, 8), Retired: true, Current: 3, Stable: 4, Panic: 2, LastUse: noon}, 0},
-		"retired, not known idle":   {Observation{Scale: scale(0, 10, 8), Retired: true, Current: 1, LastUse: noon.Add(-time.Hour), Unknown: true}, 1},
+		"past":                      {Observation{Scale: scale(2, 10, 8), Past: true, Current: 3, Stable: 4, Panic: 2, LastUse: noon}, 0},
+		"past, not known idle":      {Observation{Scale: scale(0, 10, 8), Past: true, Current: 1, LastUse: noon.Add(-time.Hour), Unknown: true}, 1},
 		"minimum without traffic":   {Observation{Scale: scale(2, 10, 8), Current: 2, LastUse: noon.Add(-time.Hour)}, 0},
 		"a minimum starts":          {Observation{Scale: scale(2, 10, 8), Live: true}, 2},
 		"somebody waits":            {Observation{Scale: scale(0, 10, 8), Load: 1}, 1},
@@ -57,7 +57,7 @@ func anyObservation(t *rapid.T) Observation {
 		LastUse: noon.Add(-time.Duration(rapid.IntRange(0, 1200).Draw(t, "idle for")) * time.Second),
 		Unknown: rapid.Bool().Draw(t, "unknown"),
 	}
-	o.Retired = !o.Live && rapid.Bool().Draw(t, "retired")
+	o.Past = !o.Live && rapid.Bool().Draw(t, "past")
 	if rapid.Bool().Draw(t, "has panicked") {
 		o.Panicked = noon.Add(-time.Duration(rapid.IntRange(0, 120).Draw(t, "panicked")) * time.Second)
 	}
@@ -71,13 +71,13 @@ func TestDesiredStaysInBounds(t *testing.T) {
 		if n < 0 || n > o.Scale.Max || o.Live && n < o.Scale.Min {
 			t.Fatalf("%d", n)
 		}
-		if o.Retired && o.Load == 0 && !o.Unknown && n > 0 {
+		if o.Past && o.Load == 0 && !o.Unknown && n > 0 {
 			t.Fatalf("%d of a retired model", n)
 		}
 		if o.Load > 0 && n == 0 {
 			t.Fatal("none, and a request is there")
 		}
-		if n == 0 && o.Current > 0 && (o.Unknown || !o.Retired && noon.Sub(o.LastUse) < time.Duration(o.Scale.Idle)) {
+		if n == 0 && o.Current > 0 && (o.Unknown || !o.Past && noon.Sub(o.LastUse) < time.Duration(o.Scale.Idle)) {
 			t.Fatal("none before the version has been idle, everywhere")
 		}
 	})

@@ -78,6 +78,8 @@ type version struct {
 	calls    map[string]int64 // of each replica, when last asked
 	lastCall time.Time        // the latest that gateways told
 	lastUse  time.Time
+	lost     time.Time // when its traffic ended; zero: it has some, or never had any
+	past     bool      // other versions lost theirs since, and nobody has called it
 	window   window
 	panicked time.Time
 	workload *platform.Workload
@@ -150,9 +152,13 @@ func (s *Scaler) replicaChanged(event platform.ReplicaEvent) {
 	v.replicas[event.Replica.ID] = event.Replica
 }
 
+// usedLate is how long after a version's traffic ended a call is noticed that
+// was one of that traffic.
+const usedLate = 10 * time.Second
+
 // modelChanged notes which versions are live. One that no longer is keeps a
-// replica for scale.idle from now, so that rolling back takes no time; of a
-// retired model, none.
+// replica for scale.idle from now, so that rolling back takes no time, or until
+// another one is what a rollback goes to; of a retired model, none.
 func (s *Scaler) modelChanged(model modelmanager.Model) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,12 +166,16 @@ func (s *Scaler) modelChanged(model modelmanager.Model) {
 		s.retired[model.Name] = true
 	}
 	now := live(model)
+	var lost []int32
 	for _, n := range s.models[model.Name] {
 		ref := platform.Ref{Model: model.Name, Version: int(n)}
 		delete(s.examine, ref)
-		if v := s.versions[ref]; v != nil && !slices.Contains(now, n) {
-			v.lastUse = time.Now()
+		if !slices.Contains(now, n) {
+			lost = append(lost, n)
 		}
+	}
+	if len(lost) > 0 {
+		s.lose(model.Name, lost)
 	}
 	if len(now) == 0 {
 		delete(s.models, model.Name)
@@ -174,13 +184,30 @@ func (s *Scaler) modelChanged(model modelmanager.Model) {
 	s.models[model.Name] = now
 	for _, n := range now {
 		ref := platform.Ref{Model: model.Name, Version: int(n)}
-		if s.versions[ref] == nil {
+		if v := s.versions[ref]; v == nil {
 			s.examine[ref] = true
+		} else {
+			v.lost, v.past = time.Time{}, false
 		}
 	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// lose notes that versions of a model have just lost their traffic. Those that
+// lost theirs before are past, unless somebody has called them since. s.mu is held.
+func (s *Scaler) lose(model string, versions []int32) {
+	at := time.Now()
+	for ref, v := range s.versions {
+		switch {
+		case ref.Model != model:
+		case slices.Contains(versions, int32(ref.Version)):
+			v.lost, v.lastUse = at, at
+		case !v.lost.IsZero():
+			v.past = v.lastUse.Sub(v.lost) < usedLate
+		}
 	}
 }
 

@@ -263,6 +263,47 @@ func TestVersionWithoutTrafficKeepsOneForIdle(t *testing.T) {
 	})
 }
 
+// TestOnlyWhatARollbackGoesToIsKept: of many versions that follow each other, the
+// one before the last keeps a replica, and so does one that is called by number.
+func TestOnlyWhatARollbackGoesToIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.minimum = 1
+		defer w.run(t)()
+		version := func(n int) platform.Ref { return platform.Ref{Model: "m", Version: n} }
+		for n := 1; n <= 5; n++ {
+			w.tellM(model(n))
+			w.change(func() { w.status[version(n)] = agent.Status{Calls: 7} })
+			pass(3 * time.Second)
+		}
+		w.change(func() { w.status[version(4)] = agent.Status{Calls: 8} }) // the last of its traffic
+		pass(5 * time.Second)
+		for n := 1; n <= 3; n++ {
+			wantCount(t, w, version(n), 0, "long replaced")
+		}
+		wantCount(t, w, version(4), 1, "just replaced")
+		wantCount(t, w, version(5), 1, "live")
+
+		pass(30 * time.Second)
+		w.change(func() { w.status[version(4)] = agent.Status{Calls: 9} }) // by number
+		pass(5 * time.Second)
+		w.tellM(model(6))
+		pass(5 * time.Second)
+		w.tellM(model(7))
+		pass(5 * time.Second)
+		wantCount(t, w, version(4), 1, "replaced, and called by number since")
+		wantCount(t, w, version(5), 0, "replaced, and not called since")
+		wantCount(t, w, version(6), 1, "just replaced")
+
+		w.tellM(model(5)) // live again, it's like any
+		pass(time.Minute)
+		wantCount(t, w, version(5), 1, "live again")
+		wantCount(t, w, version(7), 1, "rolled back from")
+		pass(10 * time.Minute)
+		wantCount(t, w, version(4), 0, "idle")
+	})
+}
+
 func TestNothingEndsWhileSomebodyCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

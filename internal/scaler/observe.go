@@ -161,11 +161,11 @@ func (s *Scaler) decide(now time.Time, ref platform.Ref, v *version, sum *seen) 
 	}
 	live := s.isLive(ref)
 	if load := sum.load(); sum.used || load > 0 {
-		v.lastUse = now
+		v.lastUse, v.past = now, v.past && now.Sub(v.lost) < usedLate
 	}
 	v.window.add(now, sum.load())
 	o := Observation{
-		Scale: scaleOf(v.workload.Spec), Live: live || sum.wanted, Retired: s.retired[ref.Model],
+		Scale: scaleOf(v.workload.Spec), Live: live || sum.wanted, Past: s.retired[ref.Model] || v.past && !sum.wanted,
 		Current: current, Load: sum.load(),
 		Stable: v.window.average(now, StableWindow), Panic: v.window.average(now, PanicWindow),
 		LastUse: v.lastUse, Unknown: sum.unknown,

@@ -3,67 +3,20 @@ package script
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"log"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"modelmanager.dev/test/program"
 )
 
-// witness stands between mm and its server, counts the calls that change
-// something, and kills mm at one of them: before the server hears of it, or when
-// it is done and mm isn't told.
-type witness struct {
-	server *httputil.ReverseProxy
-
-	mu    sync.Mutex
-	calls int
-	at    int // the call at which mm is killed; 0: at none
-	after bool
-	kill  func()
-}
-
-func (w *witness) ServeHTTP(out http.ResponseWriter, request *http.Request) {
-	kill, after := func() {}, false
-	if request.Method != http.MethodGet && !strings.HasSuffix(request.URL.Path, "/predict") {
-		w.mu.Lock()
-		if w.calls++; w.calls == w.at {
-			kill, after = w.kill, w.after
-			if !after {
-				w.mu.Unlock()
-				kill()
-				panic(http.ErrAbortHandler)
-			}
-		}
-		w.mu.Unlock()
-	}
-	if !after {
-		w.server.ServeHTTP(out, request)
-		return
-	}
-	// The server's whole answer is kept from mm.
-	done := httptest.NewRecorder()
-	w.server.ServeHTTP(done, request)
-	kill()
-	panic(http.ErrAbortHandler)
-}
-
 // killed is a server, and repositories that are published to it.
 type killed struct {
 	t       *testing.T
 	server  string
-	witness *witness
-	through string // the witness's address
+	witness *program.Witness
 }
 
 func (k *killed) command(dir, server string, arguments ...string) *exec.Cmd {
@@ -103,15 +56,7 @@ func (k *killed) serve() {
 	}
 	k.t.Cleanup(func() { <-server.Ended() }) // the test's context has ended it
 	k.server = server.URL
-	address, err := url.Parse(k.server)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	k.witness = &witness{server: httputil.NewSingleHostReverseProxy(address)}
-	k.witness.server.ErrorLog = log.New(io.Discard, "", 0) // mm is killed amid calls
-	proxy := httptest.NewServer(k.witness)
-	k.t.Cleanup(proxy.Close)
-	k.through = proxy.URL
+	k.witness = program.NewWitness(k.t, k.server)
 }
 
 // repository makes one with two commits, the first of which is published: the
@@ -185,10 +130,10 @@ func TestPublishKilledAndRunAgain(t *testing.T) {
 	k.serve()
 	publish := []string{"mm", "publish", "--since", "HEAD~1"}
 	dir := k.repository("-0")
-	if output, err := k.command(dir, k.through, publish...).CombinedOutput(); err != nil {
+	if output, err := k.command(dir, k.witness.URL, publish...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	want, calls := k.state("-0"), k.witness.calls
+	want, calls := k.state("-0"), k.witness.Calls()
 	if calls != 7 { // changed and new: upload, publish, roll out; gone: retire
 		t.Fatalf("%d calls change something, not 7:\n%s", calls, want)
 	}
@@ -196,13 +141,10 @@ func TestPublishKilledAndRunAgain(t *testing.T) {
 		for at := 1; at <= calls; at++ {
 			suffix := fmt.Sprintf("-%t-%d", after, at)
 			dir := k.repository(suffix)
-			command := k.command(dir, k.through, publish...)
-			k.witness.mu.Lock()
-			k.witness.calls, k.witness.at, k.witness.after = 0, at, after
-			k.witness.kill = func() { _ = command.Process.Signal(syscall.SIGKILL) }
-			k.witness.mu.Unlock()
+			command := k.command(dir, k.witness.URL, publish...)
+			k.witness.Kills(command, at, after)
 			output, _ := command.CombinedOutput()
-			if status, ok := command.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+			if !program.Killed(command) {
 				t.Fatalf("at call %d it wasn't killed: %s\n%s", at, command.ProcessState, output)
 			}
 			k.run(dir, publish...)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/test/cluster"
+	"modelmanager.dev/test/program"
 )
 
 const merged = "tripler"
@@ -35,8 +37,6 @@ resources: {cpu: 100m, memory: 128Mi}
 examples: [{features: {x: 2}}]
 `
 	mergedCanary   = "rollout: {strategy: canary, steps: [50], pause: 10s, back_when: {errors: 0.1}}\n"
-	threeTimes     = "def predict(rows: list):\n    return [3 * row['x'] for row in rows]\n"
-	fourTimes      = "def predict(rows: list):\n    return [4 * row['x'] for row in rows]\n"
 	failsWithLarge = `def predict(rows: list):
     if any(row["x"] > 100 for row in rows):
         raise RuntimeError("the table ends at 100")
@@ -97,9 +97,10 @@ func (w *workspace) publish(t *testing.T, since string) {
 
 // merges is a model's life by merges alone: the first one makes it, a pull
 // request that breaks callers is told so, a canary that fails goes back by
-// itself, a good version replaces it, a rollback takes that back; and what is
-// lost is rebuilt, as it was, from an export and the images. Models of every
-// language come and go by merges.
+// itself, a good version replaces it, a rollback takes that back; what is lost
+// is rebuilt, as it was, from an export and the images; and neither a kill nor
+// a second pipeline leaves anything half done. Models of every language come,
+// are rebuilt, and go.
 func (i *installation) merges(t *testing.T) {
 	w := &workspace{i: i, dir: t.TempDir()}
 	if err := os.MkdirAll(filepath.Join(w.dir, "models", merged), 0o755); err != nil {
@@ -107,13 +108,13 @@ func (i *installation) merges(t *testing.T) {
 	}
 	w.git(t, "init", "-q", "-b", "main")
 	w.git(t, "remote", "add", "origin", "https://git.example.org/models.git")
-	w.commit(t, mergedSpec, threeTimes, "three times")
+	w.commit(t, mergedSpec, times(3), "three times")
 	started := time.Now()
 	w.publish(t, strings.Repeat("0", 40))
 	i.gives(t, 2, 6, 1)
 	t.Logf("from the merge to the first prediction: %s", time.Since(started).Round(time.Millisecond))
 
-	w.commit(t, strings.Replace(mergedSpec, "maximum: 1000", "maximum: 10", 1), threeTimes, "only small ones")
+	w.commit(t, strings.Replace(mergedSpec, "maximum: 1000", "maximum: 10", 1), times(3), "only small ones")
 	if report, code := w.mm(t, "validate", "--since", "HEAD~1...", "--against", i.url); code != 4 || !strings.Contains(report, "error[breaking_change]") {
 		t.Errorf("validating what breaks callers ended with %d", code)
 	}
@@ -123,21 +124,96 @@ func (i *installation) merges(t *testing.T) {
 	w.publish(t, "HEAD~1")
 	i.goesBack(t)
 
-	w.commit(t, mergedSpec, fourTimes, "four times")
+	w.commit(t, mergedSpec, times(4), "four times")
 	w.publish(t, "HEAD~1")
 	i.gives(t, 2, 8, 3)
 	w.publish(t, "HEAD~1") // again: nothing changes
 	i.run(t, "models", "rollback", merged)
 	i.gives(t, 200, 600, 1)
-	i.rebuilt(t, w)
+	if versions := i.rebuilt(t, w, merged); len(versions) != 3 {
+		t.Errorf("%s has versions %v, want 3", merged, versions)
+	}
+	i.gives(t, 200, 600, 1)
+	i.killedAndRunAgain(t, w)
+	i.twoAtOnce(t, w)
 	i.inLanguages(t, w)
 }
 
-// inLanguages merges a model of each language, and then takes them away.
+func times(factor int) string {
+	return fmt.Sprintf("def predict(rows: list):\n    return [%d * row['x'] for row in rows]\n", factor)
+}
+
+// killedAndRunAgain kills mm publish each time that it has changed something, in
+// the image registry or at the server, and runs it again: each merge is one
+// version, which is live.
+func (i *installation) killedAndRunAgain(t *testing.T, w *workspace) {
+	t.Helper()
+	witness := program.NewWitness(t, "")
+	for at := 1; ; at++ {
+		before := len(i.versionsOf(t, merged))
+		w.commit(t, mergedSpec, times(10+at), fmt.Sprint(10+at, " times"))
+		command := i.program(t.Context(), i.mm, "publish", "--since", "HEAD~1", "--insecure-registry", i.Registry)
+		command.Dir = w.dir
+		command.Env = append(command.Env, "HTTP_PROXY="+witness.URL)
+		witness.Kills(command, at, true)
+		output, err := command.CombinedOutput()
+		killed := program.Killed(command)
+		switch {
+		case killed:
+			w.publish(t, "HEAD~1")
+		case err != nil:
+			t.Fatalf("mm publish through a proxy: %v\n%s", err, output)
+		}
+		if versions := i.versionsOf(t, merged); len(versions) != before+1 {
+			t.Errorf("killed after change %d, and run again, it has versions %v, and had %d", at, versions, before)
+		}
+		i.gives(t, 2, 2*(10+at), before+1)
+		if !killed {
+			t.Logf("killed after each of %d changes", at-1)
+			if at < 6 { // a layer, a configuration, a manifest, a tag; a version, its traffic
+				t.Errorf("a publication is %d changes, seen through a proxy:\n%s", at-1, output)
+			}
+			return
+		}
+	}
+}
+
+// twoAtOnce: the pipelines of two merges run at the same time. Neither disturbs
+// the other, and the later merge is what is live.
+func (i *installation) twoAtOnce(t *testing.T, w *workspace) {
+	t.Helper()
+	w.commit(t, mergedSpec, times(50), "50 times")
+	w.commit(t, mergedSpec, times(60), "60 times")
+	var both sync.WaitGroup
+	for _, revision := range []string{"HEAD~1", "HEAD"} {
+		both.Go(func() {
+			if _, code := w.mm(t, "publish", "--since", revision+"~1", "--revision", revision, "--insecure-registry", i.Registry); code != 0 {
+				t.Errorf("beside another one, mm publish --revision %s ended with %d", revision, code)
+			}
+		})
+	}
+	both.Wait()
+	i.gives(t, 2, 120, i.live(t, merged))
+}
+
+// live is the version that is.
+func (i *installation) live(t *testing.T, model string) int {
+	t.Helper()
+	info, err := i.api.Model(t.Context(), model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Traffic.Largest()
+}
+
+// inLanguages merges a model of each language, loses them all, restores them,
+// and then takes them away.
 func (i *installation) inLanguages(t *testing.T, w *workspace) {
 	t.Helper()
 	named := func(language string) string { return "merged-" + language }
+	var all []string
 	for language, model := range examples {
+		all = append(all, named(language))
 		folder := filepath.Join(w.dir, "models", named(language))
 		if err := os.CopyFS(folder, os.DirFS(copyOf(t, model))); err != nil {
 			t.Fatal(err)
@@ -147,6 +223,10 @@ func (i *installation) inLanguages(t *testing.T, w *workspace) {
 	w.git(t, "add", "-A")
 	w.git(t, "commit", "-qm", "a model of each language")
 	w.publish(t, "HEAD~1")
+	for _, model := range all {
+		i.answersItsExamples(t, model)
+	}
+	i.rebuilt(t, w, all...)
 	for language := range examples {
 		i.answersItsExamples(t, named(language))
 		w.git(t, "rm", "-rq", filepath.Join("models", named(language)))
@@ -214,9 +294,10 @@ func (i *installation) goesBack(t *testing.T) {
 	}
 }
 
-// rebuilt loses a model's objects, and restores them: the versions of git and the
-// images that are in the registry, the traffic of an export.
-func (i *installation) rebuilt(t *testing.T, w *workspace) {
+// rebuilt loses models' objects, and restores them: the versions of git and the
+// images that are in the registry, the traffic of an export. It returns their
+// versions.
+func (i *installation) rebuilt(t *testing.T, w *workspace, models ...string) []string {
 	t.Helper()
 	state, code := w.mm(t, "export")
 	if code != 0 {
@@ -226,35 +307,48 @@ func (i *installation) rebuilt(t *testing.T, w *workspace) {
 	if err := os.WriteFile(path, []byte(state), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	before := i.versionsOf(t, merged)
-	i.lose(t, merged)
+	before := i.versionsOf(t, models...)
+	live := map[string]int{}
+	for _, model := range models {
+		live[model] = i.live(t, model)
+		i.lose(t, model)
+	}
 	if _, code := w.mm(t, "restore", "--git", w.dir, "--insecure-registry", i.Registry); code != 0 {
 		t.Fatalf("mm restore --git ended with %d", code)
 	}
-	if after := i.versionsOf(t, merged); !slices.Equal(before, after) {
+	if after := i.versionsOf(t, models...); !slices.Equal(before, after) {
 		t.Errorf("the versions were %v, and are %v", before, after)
 	}
-	if info, err := i.api.Model(t.Context(), merged); err != nil || info.Traffic.Largest() != 0 {
-		t.Errorf("without an export, version %d is live, %v", info.Traffic.Largest(), err)
+	for _, model := range models {
+		if now := i.live(t, model); now != 0 {
+			t.Errorf("without an export, version %d of %s is live", now, model)
+		}
 	}
 	if _, code := w.mm(t, "restore", path); code != 0 {
 		t.Fatalf("mm restore ended with %d", code)
 	}
-	if after := i.versionsOf(t, merged); !slices.Equal(before, after) || len(after) != 3 {
+	if after := i.versionsOf(t, models...); !slices.Equal(before, after) {
 		t.Errorf("the versions were %v, and are %v", before, after)
 	}
-	i.gives(t, 200, 600, 1)
+	for _, model := range models {
+		if now := i.live(t, model); now != live[model] {
+			t.Errorf("version %d of %s was live, and now %d is", live[model], model, now)
+		}
+	}
+	return before
 }
 
-// versionsOf tells a model's numbers, digests and images.
-func (i *installation) versionsOf(t *testing.T, model string) (list []string) {
+// versionsOf tells models' numbers, digests and images.
+func (i *installation) versionsOf(t *testing.T, models ...string) (list []string) {
 	t.Helper()
-	versions, err := i.api.Versions(t.Context(), model, 0, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, version := range versions.Versions {
-		list = append(list, fmt.Sprint(version.Version, " ", version.Digest, " ", version.Artifact.Image))
+	for _, model := range models {
+		versions, err := i.api.Versions(t.Context(), model, 0, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range versions.Versions {
+			list = append(list, fmt.Sprint(model, " ", version.Version, " ", version.Digest, " ", version.Artifact.Image))
+		}
 	}
 	return list
 }
