@@ -175,7 +175,7 @@ func (s *Scaler) modelChanged(model modelmanager.Model) {
 		}
 	}
 	if len(lost) > 0 {
-		s.lose(model.Name, lost)
+		s.lose(model, lost)
 	}
 	if len(now) == 0 {
 		delete(s.models, model.Name)
@@ -196,16 +196,19 @@ func (s *Scaler) modelChanged(model modelmanager.Model) {
 	}
 }
 
-// lose notes that versions of a model have just lost their traffic. Those that
-// lost theirs before are past, unless somebody has called them since. s.mu is held.
-func (s *Scaler) lose(model string, versions []int32) {
-	at := time.Now()
+// lose notes that versions of a model have just lost their traffic. They are what
+// a roll-back goes to, and those that lost theirs before are past, unless somebody
+// has called them since; not so while a canary is on its way, and after a
+// roll-back, which the next one goes further back than. s.mu is held.
+func (s *Scaler) lose(model modelmanager.Model, versions []int32) {
+	at, setting := time.Now(), model.Traffic()
+	_, _, canary := setting.Canary()
 	for ref, v := range s.versions {
 		switch {
-		case ref.Model != model:
+		case ref.Model != model.Name:
 		case slices.Contains(versions, int32(ref.Version)):
 			v.lost, v.lastUse = at, at
-		case !v.lost.IsZero():
+		case !v.lost.IsZero() && !canary && setting.Back == 0:
 			v.past = v.lastUse.Sub(v.lost) < usedLate
 		}
 	}

@@ -304,6 +304,38 @@ func TestOnlyWhatARollbackGoesToIsKept(t *testing.T) {
 	})
 }
 
+// TestWhatIsBeforeACanaryIsKept: neither a canary that ends badly nor a roll-back
+// makes a version past that a roll-back may go to.
+func TestWhatIsBeforeACanaryIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.minimum = 1
+		defer w.run(t)()
+		set := func(change func(*modelmanager.Traffic)) {
+			m := model(2)
+			change(&m.History[0])
+			w.tellM(m)
+			pass(5 * time.Second)
+		}
+		w.tellM(model(1))
+		pass(5 * time.Second)
+		w.tellM(model(2))
+		pass(5 * time.Second)
+		for _, canary := range []int{3, 4} {
+			set(func(setting *modelmanager.Traffic) {
+				setting.By = modelmanager.ByRollout
+				setting.Versions = []modelmanager.Share{{Version: 2, Percent: 90}, {Version: canary, Percent: 10}}
+			})
+		}
+		set(func(setting *modelmanager.Traffic) { setting.By, setting.Back = modelmanager.ByRollout, 1 })
+		wantCount(t, w, one, 1, "before the version that canaries were compared with")
+		w.tellM(model(5))
+		pass(5 * time.Second)
+		wantCount(t, w, two, 1, "just replaced")
+		wantCount(t, w, one, 0, "long replaced")
+	})
+}
+
 func TestNothingEndsWhileSomebodyCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
