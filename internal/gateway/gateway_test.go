@@ -246,10 +246,25 @@ func TestPromoteUnderLoadFailsNothing(t *testing.T) {
 	if a := w.call("m/predict", ""); a.body != "1" {
 		t.Errorf("version 2 isn't ready, and %q answers", a.body)
 	}
+	wanted := func() (list []int) {
+		for _, load := range w.gateway.Load() {
+			if load.Wanted {
+				list = append(list, load.Ref.Version)
+			}
+		}
+		slices.Sort(list)
+		return list
+	}
+	if got := wanted(); !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("versions %v are wanted while 1 answers for 2", got)
+	}
 	w.start("m", 2, says("2"))
 	until(t, "the new version", func() bool { return w.call("m/predict", "").body == "2" })
 	if pending := w.pending("m"); pending != nil {
 		t.Errorf("still pending: %+v", pending)
+	}
+	if got := wanted(); len(got) > 0 {
+		t.Errorf("versions %v are wanted while 2 answers", got)
 	}
 	w.traffic("m", all(1)) // back: it still runs
 	if a := w.call("m/predict", ""); a.body != "1" {

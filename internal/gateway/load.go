@@ -20,7 +20,8 @@ type Load struct {
 	InFlight int          `json:"in_flight"`
 	Waiting  int          `json:"waiting"`
 	LastCall time.Time    `json:"last_call"` // zero before the first
-	// Wanted versions shall take traffic, and are not ready yet.
+	// Wanted versions shall take traffic, and are not ready yet, or take it until
+	// others are.
 	Wanted bool `json:"wanted,omitempty"`
 }
 
@@ -29,9 +30,7 @@ func (g *Gateway) Load() []Load {
 	wanted := map[*version]bool{}
 	g.table.eachRoute(func(r *route) {
 		if state := r.state.Load(); state != nil && state.pending != nil {
-			for _, v := range state.pending.cold {
-				wanted[v] = true
-			}
+			state.each(func(v *version) { wanted[v] = true })
 		}
 	})
 	var loads []Load

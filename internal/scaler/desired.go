@@ -12,7 +12,7 @@ import (
 // Observation is what is known of a version at one moment.
 type Observation struct {
 	Scale spec.Scale
-	Live  bool // it has a share of the traffic, or is about to, or is a shadow
+	Live  bool // it has a share of the traffic, or is about to, or has it until others are ready, or is a shadow
 	// Past says that nobody calls it, or will roll back to it: its model answers
 	// no more, or other versions have lost the traffic since it did.
 	Past bool

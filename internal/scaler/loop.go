@@ -79,7 +79,7 @@ type version struct {
 	lastCall time.Time        // the latest that gateways told
 	lastUse  time.Time
 	lost     time.Time // when its traffic ended; zero: it has some, or never had any
-	past     bool      // other versions lost theirs since, and nobody has called it
+	past     time.Time // when others lost theirs, and nobody had called it since; zero: not yet
 	window   window
 	panicked time.Time
 	workload *platform.Workload
@@ -152,9 +152,9 @@ func (s *Scaler) replicaChanged(event platform.ReplicaEvent) {
 	v.replicas[event.Replica.ID] = event.Replica
 }
 
-// usedLate is how long after a version's traffic ended a call is noticed that
-// was one of that traffic.
-const usedLate = 10 * time.Second
+// lateness is how long after a version's traffic ended a call is noticed that was
+// one of that traffic, by a gateway that heard of the change last.
+const lateness = 10 * time.Second
 
 // modelChanged notes which versions are live. One that no longer is keeps a
 // replica for scale.idle from now, so that rolling back takes no time, or until
@@ -187,7 +187,7 @@ func (s *Scaler) modelChanged(model modelmanager.Model) {
 		if v := s.versions[ref]; v == nil {
 			s.examine[ref] = true
 		} else {
-			v.lost, v.past = time.Time{}, false
+			v.lost, v.past = time.Time{}, time.Time{}
 		}
 	}
 	select {
@@ -208,8 +208,8 @@ func (s *Scaler) lose(model modelmanager.Model, versions []int32) {
 		case ref.Model != model.Name:
 		case slices.Contains(versions, int32(ref.Version)):
 			v.lost, v.lastUse = at, at
-		case !v.lost.IsZero() && !canary && setting.Back == 0:
-			v.past = v.lastUse.Sub(v.lost) < usedLate
+		case !v.lost.IsZero() && v.past.IsZero() && !canary && setting.Back == 0 && v.lastUse.Sub(v.lost) < lateness:
+			v.past = at
 		}
 	}
 }

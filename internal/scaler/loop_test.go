@@ -277,7 +277,7 @@ func TestOnlyWhatARollbackGoesToIsKept(t *testing.T) {
 			pass(3 * time.Second)
 		}
 		w.change(func() { w.status[version(4)] = agent.Status{Calls: 8} }) // the last of its traffic
-		pass(5 * time.Second)
+		pass(15 * time.Second)
 		for n := 1; n <= 3; n++ {
 			wantCount(t, w, version(n), 0, "long replaced")
 		}
@@ -290,7 +290,7 @@ func TestOnlyWhatARollbackGoesToIsKept(t *testing.T) {
 		w.tellM(model(6))
 		pass(5 * time.Second)
 		w.tellM(model(7))
-		pass(5 * time.Second)
+		pass(15 * time.Second)
 		wantCount(t, w, version(4), 1, "replaced, and called by number since")
 		wantCount(t, w, version(5), 0, "replaced, and not called since")
 		wantCount(t, w, version(6), 1, "just replaced")
@@ -329,9 +329,14 @@ func TestWhatIsBeforeACanaryIsKept(t *testing.T) {
 		}
 		set(func(setting *modelmanager.Traffic) { setting.By, setting.Back = modelmanager.ByRollout, 1 })
 		wantCount(t, w, one, 1, "before the version that canaries were compared with")
+		// Of the next one, the version before answers until it's ready.
+		w.change(func() { w.loads[one] = Load{Wanted: true} })
 		w.tellM(model(5))
-		pass(5 * time.Second)
+		pass(15 * time.Second)
 		wantCount(t, w, two, 1, "just replaced")
+		wantCount(t, w, one, 1, "long replaced, and answering yet")
+		w.change(func() { delete(w.loads, one) })
+		pass(5 * time.Second)
 		wantCount(t, w, one, 0, "long replaced")
 	})
 }

@@ -161,11 +161,14 @@ func (s *Scaler) decide(now time.Time, ref platform.Ref, v *version, sum *seen) 
 	}
 	live := s.isLive(ref)
 	if load := sum.load(); sum.used || load > 0 {
-		v.lastUse, v.past = now, v.past && now.Sub(v.lost) < usedLate
+		v.lastUse = now
+		if now.Sub(v.lost) >= lateness {
+			v.past = time.Time{}
+		}
 	}
 	v.window.add(now, sum.load())
 	o := Observation{
-		Scale: scaleOf(v.workload.Spec), Live: live || sum.wanted, Past: s.retired[ref.Model] || v.past && !sum.wanted,
+		Scale: scaleOf(v.workload.Spec), Live: live || sum.wanted, Past: s.retired[ref.Model] || !v.past.IsZero() && now.Sub(v.past) >= lateness && !sum.wanted,
 		Current: current, Load: sum.load(),
 		Stable: v.window.average(now, StableWindow), Panic: v.window.average(now, PanicWindow),
 		LastUse: v.lastUse, Unknown: sum.unknown,
