@@ -22,6 +22,7 @@ type Activity struct {
 type VersionActivity struct {
 	Model    string `json:"model"`
 	Version  int    `json:"version"`
+	Percent  int    `json:"percent"` // of its model's calls, that go to it now; 0: none but those by number
 	Health   Health `json:"health"`
 	Replicas int    `json:"replicas"`  // that answer
 	Pending  int    `json:"pending"`   // replicas that don't answer: they start, stop or fail

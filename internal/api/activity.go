@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/platform"
 )
 
 // WaitQuery says how long a call may wait for what other servers know. What
@@ -28,6 +29,9 @@ func (a *API) registerActivity(h huma.API) {
 		defer cancel()
 		now := a.Activity.Now(ctx)
 		now.Models = a.Registry.Count()
+		if err := a.fillShares(now.Versions); err != nil {
+			return nil, a.failed(ctx, err)
+		}
 		return answer(now), nil
 	})
 	register(h, huma.Operation{
@@ -46,4 +50,25 @@ func (a *API) registerActivity(h huma.API) {
 type modelActivityInput struct {
 	ModelPath
 	WaitQuery
+}
+
+// fillShares says which part of their models' calls versions answer now.
+func (a *API) fillShares(versions []modelmanager.VersionActivity) error {
+	names := make([]string, len(versions))
+	for i, version := range versions {
+		names[i] = version.Model
+	}
+	percent := map[platform.Ref]int{}
+	err := a.among(names, func(model modelmanager.Model) {
+		if model.Retired != nil {
+			return
+		}
+		for _, share := range a.trafficInfo(model).Now().Versions {
+			percent[platform.Ref{Model: model.Name, Version: share.Version}] = share.Percent
+		}
+	})
+	for i, version := range versions {
+		versions[i].Percent = percent[platform.Ref{Model: version.Model, Version: version.Version}]
+	}
+	return err
 }

@@ -43,7 +43,7 @@ func TestActivity(t *testing.T) {
 		return err == nil && len(now.Versions) == 1 && now.Versions[0].Calls == 7
 	})
 	v := now.Versions[0]
-	if v.Model != "doubler" || v.Version != 1 || v.Health.State != modelmanager.Healthy || v.Replicas != 1 || v.InFlight != 0 ||
+	if v.Model != "doubler" || v.Version != 1 || v.Percent != 100 || v.Health.State != modelmanager.Healthy || v.Replicas != 1 || v.InFlight != 0 ||
 		v.Errors != 3 || v.Predictions != 2+3+1+2+1 || v.Invalid != 2+1+1 || v.P50 <= 0 || v.P99 < v.P50 || v.LastCall == nil {
 		t.Errorf("%+v", v)
 	}

@@ -54,18 +54,26 @@ func (a *API) byHealth() (map[modelmanager.HealthState][]string, error) {
 		names = append(names, ref.Model)
 	}
 	states := map[modelmanager.HealthState][]string{}
+	err := a.among(names, func(model modelmanager.Model) {
+		if health := a.modelHealth(model, a.trafficInfo(model)); health.State != modelmanager.Idle {
+			states[health.State] = append(states[health.State], model.Name)
+		}
+	})
+	return states, err
+}
+
+// among calls do for each model of these names that there is.
+func (a *API) among(names []string, do func(modelmanager.Model)) error {
 	for query := (registry.Query{Among: names, Limit: maxPage}); ; {
 		page, err := a.Registry.List(query)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, model := range page.Models {
-			if health := a.modelHealth(model, a.trafficInfo(model)); health.State != modelmanager.Idle {
-				states[health.State] = append(states[health.State], model.Name)
-			}
+			do(model)
 		}
 		if query.PageToken = page.NextPageToken; query.PageToken == "" {
-			return states, nil
+			return nil
 		}
 	}
 }

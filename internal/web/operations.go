@@ -77,8 +77,8 @@ func (v *visit) operations() error {
 		}
 		page.Lines = append(page.Lines, line)
 	}
-	slices.SortStableFunc(page.Trouble, func(a, b operationsLine) int { // what can't answer at all first
-		return cmp.Compare(b.Health.State, a.Health.State)
+	slices.SortStableFunc(page.Trouble, func(a, b operationsLine) int { // what callers feel, and can't answer at all, first
+		return cmp.Or(cmp.Compare(min(b.Percent, 1), min(a.Percent, 1)), cmp.Compare(b.Health.State, a.Health.State))
 	})
 	if len(page.Trouble) > operationsBad {
 		page.MoreTrouble = len(page.Trouble) - operationsBad

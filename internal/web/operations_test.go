@@ -15,13 +15,14 @@ import (
 // models, by their health; of very much trouble the worst is listed.
 func TestOperationsCountsModelsAndBoundsTrouble(t *testing.T) {
 	f := &fakeAPI{ServeMux: http.NewServeMux()}
-	activity := modelmanager.Activity{Models: 100}
+	left := modelmanager.VersionActivity{Model: "left", Version: 9, Health: modelmanager.Health{State: modelmanager.Unhealthy}}
+	activity := modelmanager.Activity{Models: 100, Versions: []modelmanager.VersionActivity{left}}
 	for i := range 120 {
 		state := modelmanager.Degraded
 		if i%2 == 0 {
 			state = modelmanager.Unhealthy
 		}
-		activity.Versions = append(activity.Versions, modelmanager.VersionActivity{Model: fmt.Sprintf("m-%d", i/2), Version: i%2 + 1, Health: modelmanager.Health{State: state}, Replicas: 1})
+		activity.Versions = append(activity.Versions, modelmanager.VersionActivity{Model: fmt.Sprintf("m-%d", i/2), Version: i%2 + 1, Percent: 50, Health: modelmanager.Health{State: state}, Replicas: 1})
 	}
 	// Called lately, and asleep by now.
 	activity.Versions = append(activity.Versions, modelmanager.VersionActivity{Model: "slept", Version: 1, Health: modelmanager.Health{State: modelmanager.Idle}, CallCounts: modelmanager.CallCounts{Calls: 3}})
@@ -30,18 +31,34 @@ func TestOperationsCountsModelsAndBoundsTrouble(t *testing.T) {
 	f.json("GET /v1/models", modelmanager.ModelList{Counts: &modelmanager.ModelCounts{Models: 100, Health: map[modelmanager.HealthState]int{modelmanager.Idle: 40, modelmanager.Unhealthy: 60}}})
 	answer := newBrowser(t, newWeb(t, f)).get("/operations")
 	text := saidBy(t, answer.Body.String())
-	for _, want := range []string{"Models awake 60 120 replicas", "Models asleep 40 of 100", "And 70 versions more."} {
+	for _, want := range []string{"Models awake 60 120 replicas", "Models asleep 40 of 100", "And 71 versions more."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it doesn't say %q: %.600s", want, text)
 		}
 	}
 	_, trouble, _ := strings.Cut(text, "In trouble")
 	trouble, _, _ = strings.Cut(trouble, "What runs")
-	if strings.Count(trouble, "version 1") != operationsBad || strings.Contains(trouble, "Degraded") {
+	if strings.Count(trouble, "version 1") != operationsBad || strings.Contains(trouble, "left") || strings.Contains(trouble, "Degraded") {
 		t.Errorf("the worst isn't first: %s", trouble)
 	}
 	if !strings.Contains(answer.Body.String(), `href="/?health=idle"`) {
 		t.Error("what is asleep isn't named")
+	}
+}
+
+// TestNobodyFeelsTroubleWithoutCalls: of a version that was rolled back from, the
+// page says that no calls go to it.
+func TestNobodyFeelsTroubleWithoutCalls(t *testing.T) {
+	f := &fakeAPI{ServeMux: http.NewServeMux()}
+	degraded := modelmanager.Health{State: modelmanager.Degraded}
+	f.json("GET /v1/activity", modelmanager.Activity{Models: 1, Versions: []modelmanager.VersionActivity{
+		{Model: "m", Version: 2, Health: modelmanager.Health{State: modelmanager.Unhealthy}}, {Model: "m", Version: 1, Percent: 100, Health: degraded},
+	}})
+	f.json("GET /v1/jobs", modelmanager.JobList{})
+	f.json("GET /v1/models", modelmanager.ModelList{})
+	text := saidBy(t, newBrowser(t, newWeb(t, f)).get("/operations").Body.String())
+	if first, second := strings.Index(text, "m version 1 "), strings.Index(text, "m version 2, which takes no calls"); first < 0 || second < first {
+		t.Errorf("it says %.600s", text)
 	}
 }
 
