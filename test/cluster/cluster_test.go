@@ -60,6 +60,34 @@ func TestDeployment(t *testing.T) {
 	}
 }
 
+// TestNames: pods find services by name, and nothing beyond the cluster has one.
+func TestNames(t *testing.T) {
+	c := cluster.Connect(t)
+	namespace := c.Namespace(t)
+	labels := map[string]string{"app": "probe"}
+	template := probePod(c, pushProbe(t, c))
+	if _, err := c.Client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "probe", Labels: labels}, Spec: template.Spec,
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Client.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "named"},
+		Spec:       corev1.ServiceSpec{Selector: labels, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"named", "named." + namespace, "named." + namespace + ".svc.cluster.local"} {
+		cluster.Eventually(t, time.Minute, name+" is found", func(ctx context.Context) (bool, string, error) {
+			answer, err := fetch(ctx, c, namespace, "probe", "http://"+name+"/")
+			return answer == "reached", answer, err
+		})
+	}
+	if answer, err := fetch(t.Context(), c, namespace, "probe", "http://www.example.org/"); err != nil || !strings.Contains(answer, "lookup www.example.org") {
+		t.Errorf("of a name beyond the cluster: %q (%v)", answer, err)
+	}
+}
+
 // TestIndexedJob: every part of a job runs, and its log can be read.
 func TestIndexedJob(t *testing.T) {
 	c := cluster.Connect(t)

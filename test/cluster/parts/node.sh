@@ -1,7 +1,7 @@
 # kubelet and kube-proxy: the one node.
 
 start_kubelet() {
-  settle "$state/resolv.conf" <<<'# pods resolve nothing beyond the cluster'
+  settle "$state/resolv.conf" <<<'# what lies outside of the cluster has no name'
   settle "$state/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -19,7 +19,7 @@ authorization: {mode: Webhook}
 tlsCertFile: $pki/kubelet-server.crt
 tlsPrivateKeyFile: $pki/kubelet-server.key
 clusterDomain: cluster.local
-clusterDNS: [$node_address]
+clusterDNS: [$dns_address]
 resolvConf: $state/resolv.conf
 podLogsDir: $state/pod-logs
 volumePluginDir: $state/kubelet-plugins
@@ -32,6 +32,8 @@ imageGCHighThresholdPercent: 100
 syncFrequency: 10s
 nodeStatusUpdateFrequency: 5s
 YAML
+  # The kubelet reads its settings once; those that it has may be of another checkout.
+  [ ! "$state/kubelet.yaml" -nt "$run/kubelet.pid" ] || stop kubelet
   start kubelet "$bin/kubelet" --config "$state/kubelet.yaml" --kubeconfig "$pki/kubelet.kubeconfig" \
     --hostname-override "$node" --node-ip "$node_address" --root-dir "$state/kubelet"
 }

@@ -19,6 +19,7 @@ pod_gateway=10.201.0.1        # the host's end of every pod's own link
 node_address=10.201.0.2       # API server, registry, kubelet
 service_network=10.202.0.0/16
 service_address=10.202.0.1    # the API server, to pods
+dns_address=10.202.0.10
 registry=$node_address:5000
 api=https://$node_address:6443
 etcd=http://127.0.0.1:12379

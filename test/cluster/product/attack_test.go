@@ -6,12 +6,16 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"modelmanager.dev"
@@ -68,7 +72,8 @@ func (i *installation) connected(t *testing.T) {
 	}
 	settings := filepath.Join(folder, "model.yaml")
 	edit(t, settings, "name: intruder", "name: visitor")
-	edit(t, settings, "run:\n", fmt.Sprintf("network: [%q, \"169.254.169.254:80\"]\nrun:\n", i.Registry))
+	warehouse := i.name(t, "warehouse", i.Registry)
+	edit(t, settings, "run:\n", fmt.Sprintf("network: [%q, \"169.254.169.254:80\"]\nrun:\n", warehouse))
 	i.publish(t, folder)
 	outcome := func(ctx context.Context, attempt string) (string, error) {
 		row, err := json.Marshal(map[string]string{"attempt": attempt})
@@ -84,7 +89,7 @@ func (i *installation) connected(t *testing.T) {
 		return got.Outcome, err
 	}
 	cluster.Eventually(t, time.Minute, "it reaches what it names", func(ctx context.Context) (bool, string, error) {
-		got, err := outcome(ctx, "connect "+i.Registry)
+		got, err := outcome(ctx, "connect "+warehouse)
 		return got == "done: connected", got, err
 	})
 	for _, address := range []string{i.store.Address(), "169.254.169.254:80", i.service(t, "default", "kubernetes") + ":443"} {
@@ -95,6 +100,45 @@ func (i *installation) connected(t *testing.T) {
 	if err := i.api.Retire(t.Context(), "visitor", "the test is over"); err != nil {
 		t.Error(err)
 	}
+}
+
+// name gives an address beside the cluster a name in its DNS, for the time of the
+// test, and returns that with the port.
+func (i *installation) name(t *testing.T, name, address string) string {
+	t.Helper()
+	host, number, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.ParseInt(number, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const namespace = "default"
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{
+		ClusterIP: corev1.ClusterIPNone, Ports: []corev1.ServicePort{{Port: int32(port)}},
+	}}
+	if service, err = i.Client.CoreV1().Services(namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := i.Client.CoreV1().Services(namespace).Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: name, UID: service.UID}},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{host}}},
+		Ports:       []discoveryv1.EndpointPort{{Name: new(""), Port: new(int32(port)), Protocol: new(corev1.ProtocolTCP)}},
+	}
+	if _, err := i.Client.DiscoveryV1().EndpointSlices(namespace).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort(name+"."+namespace+".svc", number)
 }
 
 func (a attack) judge(t *testing.T, from, outcome string) {

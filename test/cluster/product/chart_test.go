@@ -15,11 +15,11 @@ import (
 // is, publishes, and calls. What the operator says of models' pods is in them.
 func TestChart(t *testing.T) {
 	i := prepare(t, today)
-	i.writeOverlay(t, "") // by which all is taken away
+	i.writeOverlay(t) // by which all is taken away
 	// Tests of the registry have made these, and belong to no release.
 	i.kubectl(t, "delete", "crd", "models.modelmanager.dev", "modelversions.modelmanager.dev", "--ignore-not-found", "--timeout=1m")
 	values := filepath.Join(t.TempDir(), "values.yaml")
-	text := i.values("model-manager-internal."+system) + `models: {nodeSelector: {kubernetes.io/os: linux}, tolerations: [{key: models, operator: Exists}], priorityClass: system-cluster-critical}
+	text := i.values() + `models: {nodeSelector: {kubernetes.io/os: linux}, tolerations: [{key: models, operator: Exists}], priorityClass: system-cluster-critical}
 `
 	if err := os.WriteFile(values, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

@@ -59,12 +59,10 @@ const (
 func install(t *testing.T, manifests string) *installation {
 	t.Helper()
 	i := prepare(t, manifests)
-	i.writeOverlay(t, "")
+	i.writeOverlay(t)
 	i.kubectl(t, "create", "namespace", system) // the kustomization makes it, too, but the key comes first
 	i.mark(t)
 	i.credentials(t)
-	i.apply(t)
-	i.writeOverlay(t, i.service(t, system, "model-manager-internal"))
 	i.apply(t)
 	i.reach(t)
 	return i
@@ -138,7 +136,7 @@ func (i *installation) nodeAddress() string {
 }
 
 // writeOverlay writes the kustomization, as an operator would write one.
-func (i *installation) writeOverlay(t *testing.T, internal string) {
+func (i *installation) writeOverlay(t *testing.T) {
 	t.Helper()
 	base, err := filepath.Abs(filepath.Join(root, i.base))
 	if err != nil {
@@ -153,9 +151,6 @@ func (i *installation) writeOverlay(t *testing.T, internal string) {
 	}
 	for _, language := range []string{"python", "r", "java", "static"} {
 		arguments = append(arguments, "--base="+language+"="+i.Base(language))
-	}
-	if internal != "" { // the cluster has no DNS
-		arguments = append(arguments, "--internal-url=http://"+internal+":8081")
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, `apiVersion: kustomize.config.k8s.io/v1beta1

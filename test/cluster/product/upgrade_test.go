@@ -28,7 +28,7 @@ func TestUpgrade(t *testing.T) {
 	calls.await(t, time.Minute, 1)
 	i.base, i.tag = today, i.tag+"-next"
 	i.pushImages(t)
-	i.writeOverlay(t, i.service(t, system, "model-manager-internal"))
+	i.writeOverlay(t)
 	i.apply(t)
 	i.ready(t)
 	if after := i.settings(t); after != before {
@@ -63,7 +63,7 @@ func (i *installation) upgraded(t *testing.T) {
 	i.tag += "-next"
 	i.pushImages(t)
 	values := filepath.Join(t.TempDir(), "values.yaml")
-	if err := os.WriteFile(values, []byte(i.values(i.service(t, system, "model-manager-internal"))), 0o644); err != nil {
+	if err := os.WriteFile(values, []byte(i.values()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	i.helm(t, "upgrade", "--install", "model-manager", "deploy/helm/model-manager",
@@ -79,18 +79,17 @@ func (i *installation) upgraded(t *testing.T) {
 	calls.end(t)
 }
 
-// values are the chart's, saying what the overlay said. Agents reach the server
-// at the address internal.
-func (i *installation) values(internal string) string {
+// values are the chart's, saying what the overlay said.
+func (i *installation) values() string {
 	return fmt.Sprintf(`image: %[1]s/model-manager/server:%[2]s
 agentImage: %[1]s/model-manager/agent:%[2]s
 storage: %[3]q
 storageNetworks: [%[4]s/32]
-imagePrefixes: [%[6]s]
+imagePrefixes: [%[5]s]
 hosts: ["*"]
 bases: {python: %[1]s/base/python:test, r: %[1]s/base/r:test, java: %[1]s/base/java:test, static: %[1]s/base/static:test}
-extraArgs: ["--insecure-registry=%[1]s", "--internal-url=http://%[5]s:8081"]
-`, i.Registry, i.tag, i.store.S3URL("mm"), i.nodeAddress(), internal, i.images)
+extraArgs: ["--insecure-registry=%[1]s"]
+`, i.Registry, i.tag, i.store.S3URL("mm"), i.nodeAddress(), i.images)
 }
 
 // settings describes all models and their traffic.
