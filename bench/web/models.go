@@ -152,6 +152,9 @@ func usual(i, version int) *spec.Spec {
 		s.Params = map[string]any{loads: loadsNever}
 	case i/50%10 == 2:
 		s.Params = map[string]any{loads: loadsOnce}
+		if len(awake(i)) > 0 {
+			s.Scale.Min = 2 // or the scaler would take the one that fails away
+		}
 	}
 	return s
 }
