@@ -46,6 +46,10 @@ func printModel(w io.Writer, info modelmanager.ModelInfo) {
 	if info.Retired != nil {
 		retired = strings.TrimSpace(ago(info.Retired.At) + " " + info.Retired.Reason)
 	}
+	rollout := "" // why a canary ended as it did, while that is what is in force
+	if info.Canary == nil && info.Traffic.By == modelmanager.ByRollout {
+		rollout = info.Traffic.Reason
+	}
 	properties(w,
 		[2]string{"name", info.Name},
 		[2]string{"summary", info.Summary},
@@ -54,6 +58,7 @@ func printModel(w io.Writer, info modelmanager.ModelInfo) {
 		[2]string{"serves", strings.Join(serve, ", ")},
 		[2]string{"version", trafficText(info.Traffic.Now())},
 		[2]string{"pending", pendingText(info.Traffic)},
+		[2]string{"rollout", rollout},
 		[2]string{"latest", fmt.Sprint(info.Latest)},
 		[2]string{"health", healthText(info.Health)},
 		[2]string{"created", ago(info.Created)},

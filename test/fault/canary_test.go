@@ -1,7 +1,6 @@
 package fault
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ type seen struct {
 	version int
 	status  int
 	begun   time.Time
-	problem string
+	answer  string // the body, or why there is none
 }
 
 // watchers call a model all the time, and note what becomes of it.
@@ -37,7 +36,7 @@ type watchers struct {
 	calls []seen
 }
 
-func watch(t *testing.T, s *server, model string, every time.Duration) *watchers {
+func watch(t *testing.T, s *server, model, body string, every time.Duration) *watchers {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &watchers{cancel: cancel}
 	t.Cleanup(c.stop)
@@ -52,7 +51,7 @@ func watch(t *testing.T, s *server, model string, every time.Duration) *watchers
 		for {
 			select {
 			case <-ticker.C:
-				calls.Go(func() { c.call(connections, url) })
+				calls.Go(func() { c.call(connections, url, body) })
 			case <-ctx.Done():
 				return
 			}
@@ -61,15 +60,15 @@ func watch(t *testing.T, s *server, model string, every time.Duration) *watchers
 	return c
 }
 
-func (c *watchers) call(connections *http.Client, url string) {
+func (c *watchers) call(connections *http.Client, url, body string) {
 	call := seen{begun: time.Now()}
-	response, err := connections.Post(url, "application/json", bytes.NewReader([]byte(`{"rows": [{"x": 20}]}`)))
+	response, err := connections.Post(url, "application/json", strings.NewReader(body))
 	if err != nil {
-		call.problem = err.Error()
+		call.answer = err.Error()
 	} else {
-		body, _ := io.ReadAll(response.Body)
+		answer, _ := io.ReadAll(response.Body)
 		response.Body.Close()
-		call.status, call.problem = response.StatusCode, string(body)
+		call.status, call.answer = response.StatusCode, string(answer)
 		call.version, _ = strconv.Atoi(response.Header.Get("Model-Version"))
 	}
 	c.mu.Lock()
@@ -112,17 +111,23 @@ func (c *watchers) find(wrong func(seen) bool) (seen, bool) {
 // canaryFolder is the good model with another program, that goes out in steps.
 func canaryFolder(t *testing.T, program string) (dir string, change func(*spec.Spec)) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "good")
+	errors := 0.05
+	return programFolder(t, program), func(s *spec.Spec) {
+		s.Rollout = spec.Rollout{Strategy: "canary", Steps: []int{20, 50}, Pause: spec.Duration(3 * time.Second), BackWhen: &spec.BackWhen{Errors: &errors}}
+	}
+}
+
+// programFolder is the good model with another program.
+func programFolder(t *testing.T, program string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "good")
 	if err := os.CopyFS(dir, os.DirFS("models/good")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "predict.py"), []byte(program), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	errors := 0.05
-	return dir, func(s *spec.Spec) {
-		s.Rollout = spec.Rollout{Strategy: "canary", Steps: []int{20, 50}, Pause: spec.Duration(3 * time.Second), BackWhen: &spec.BackWhen{Errors: &errors}}
-	}
+	return dir
 }
 
 // awaitTraffic waits until a version alone has all of the traffic, for a
@@ -149,7 +154,7 @@ func (s *server) awaitTraffic(version int) modelmanager.Traffic {
 func TestCanariesUnderLoad(t *testing.T) {
 	s := startServer(t)
 	s.publish("models/good")
-	calls := watch(t, s, "good", 10*time.Millisecond)
+	calls := watch(t, s, "good", `{"rows": [{"x": 20}]}`, 10*time.Millisecond)
 	await(t, time.Minute, "version 1 answers", func() error {
 		if n, _ := calls.count(1); n == 0 {
 			return errors.New("not yet")
@@ -230,7 +235,7 @@ func TestCanariesUnderLoad(t *testing.T) {
 
 	calls.stop()
 	if call, found := calls.find(func(c seen) bool { return c.status != http.StatusOK && c.version != 2 }); found {
-		t.Errorf("a call of version %d failed: %d %s", call.version, call.status, call.problem)
+		t.Errorf("a call of version %d failed: %d %s", call.version, call.status, call.answer)
 	}
 	if call, found := calls.find(func(c seen) bool { return c.version == 2 && c.begun.After(back.At.Add(time.Second)) }); found {
 		t.Errorf("a call reached version 2 %v after it went back", call.begun.Sub(back.At))
@@ -240,5 +245,76 @@ func TestCanariesUnderLoad(t *testing.T) {
 	}
 	if n, _ := calls.count(3); n > 0 {
 		t.Errorf("%d calls met version 3, which can't start", n)
+	}
+}
+
+// TestCanariesWorseThanBefore: one that is slower than the version before, and
+// one that predicts outside of what it declares, go back by themselves, and say
+// why; no call fails meanwhile, and nobody is given such a prediction.
+func TestCanariesWorseThanBefore(t *testing.T) {
+	s := startServer(t)
+	maximum := 100.0
+	declare := func(s *spec.Spec) { s.Predictions[0].Maximum = &maximum }
+	s.publish("models/good", declare)
+	// Callers who take what can be had of a request get its other rows.
+	calls := watch(t, s, "good", `{"rows": [{"x": 20}, {"x": 30}], "on_error": "partial"}`, 40*time.Millisecond)
+	await(t, time.Minute, "version 1 answers", func() error {
+		if n, _ := calls.count(1); n == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+
+	tenth := 0.1
+	for i, worse := range []struct {
+		program  string
+		backWhen spec.BackWhen
+		because  []string
+	}{{
+		program: `import itertools, time
+
+calls = itertools.count(1)
+
+def predict(rows: list):
+    if next(calls) % 8 == 0:
+        time.sleep(0.4)
+    return [{"y": 2 * row["x"] + 1} for row in rows]
+`,
+		backWhen: spec.BackWhen{P99: spec.Duration(300 * time.Millisecond)},
+		because:  []string{"calls took more than 300ms", "more than the 1% of back_when.p99; of version 1 it was"},
+	}, {
+		program:  "def predict(rows: list):\n    return [{'y': 4 * row['x']} for row in rows]\n",
+		backWhen: spec.BackWhen{OutOfRange: &tenth},
+		because:  []string{"predictions broke what the model declares (50%), more than the 10% of back_when.out_of_range; of version 1 it was 0 of"},
+	}} {
+		version := i + 2
+		result := s.publish(programFolder(t, worse.program), declare, func(s *spec.Spec) {
+			s.Rollout = spec.Rollout{Strategy: "canary", Steps: []int{50}, Pause: spec.Duration(time.Minute), BackWhen: &worse.backWhen}
+		})
+		if result.Version != version || result.Percent != 50 {
+			t.Fatalf("%+v", result)
+		}
+		back := s.awaitTraffic(1)
+		if n, _ := calls.count(version); n < 10 || back.By != modelmanager.ByRollout || back.Back != 1 {
+			t.Errorf("after %d calls of version %d it went back so: %+v", n, version, back)
+		}
+		shown, _ := s.mm("models", "show", "good")
+		history, _ := s.mm("models", "traffic", "good", "--history")
+		for _, because := range append(worse.because, fmt.Sprintf("canary of version %d went back from 50%%: ", version)) {
+			if !strings.Contains(shown, because) || !strings.Contains(history, because) {
+				t.Errorf("that version %d went back because %q isn't said here:\n%s\nor here:\n%s", version, because, shown, history)
+			}
+		}
+		t.Logf("after %v: %s", back.At.Sub(result.Created).Round(time.Millisecond), back.Reason)
+	}
+
+	calls.stop()
+	if call, found := calls.find(func(c seen) bool { return c.status != http.StatusOK }); found {
+		t.Errorf("a call of version %d failed: %d %s", call.version, call.status, call.answer)
+	}
+	if call, found := calls.find(func(c seen) bool {
+		return c.version == 3 && !strings.Contains(c.answer, `"predictions":[{"y":80},null]`)
+	}); found {
+		t.Errorf("version 3 answered %s", call.answer)
 	}
 }
