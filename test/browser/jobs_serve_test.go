@@ -25,6 +25,7 @@ type analyst struct {
 	t      *testing.T
 	ctx    context.Context // of the browser
 	server string
+	pid    int // the server's
 	api    *client.Client
 	shots  string // folder for screenshots; "": none are kept
 
@@ -33,7 +34,7 @@ type analyst struct {
 }
 
 // serve starts a server, and waits until it has published its models.
-func serve(t *testing.T, models string, args []string) string {
+func serve(t *testing.T, models string, args []string) *program.Server {
 	t.Helper()
 	data := t.TempDir()
 	if err := program.KeepEnvironments(data); err != nil {
@@ -58,7 +59,7 @@ func serve(t *testing.T, models string, args []string) string {
 	if err := server.Published(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return server.URL
+	return server
 }
 
 func (a *analyst) browse() {

@@ -45,7 +45,8 @@ func newVisitorOf(t *testing.T, args []string, folders ...string) (visitor *anal
 		}
 	}
 	a := &analyst{t: t, shots: os.Getenv("MM_BROWSER_SHOTS")}
-	a.server = serve(t, models, args)
+	server := serve(t, models, args)
+	a.server, a.pid = server.URL, server.PID()
 	var err error
 	if a.api, err = client.New(a.server); err != nil {
 		t.Fatal(err)
