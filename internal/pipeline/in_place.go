@@ -56,15 +56,15 @@ func (p inPlace) try(ctx context.Context, say func(string)) error {
 		return err
 	}
 	defer request.Record.Release()
-	jobs, runsJobs := p.server.(JobServer)
-	if !p.answersCalls() && !runsJobs {
-		return nil // its first job tells
+	server, answers := p.server.(LiveServer)
+	if !answers {
+		return nil // its first call or job tells
 	}
 	say(fmt.Sprintf("running the examples of version %d in its place: %d", p.version, len(p.spec.Examples)))
 	if err := p.await(ctx, say, func() error { return nil }); err != nil {
 		return err
 	}
-	run := &examplesRun{spec: p.spec, features: features, asks: &asksInPlace{p, features, jobs}}
+	run := &examplesRun{spec: p.spec, features: features, asks: asksInPlace{askedVersion{server, p.spec, p.version}, features}}
 	report := &Report{Model: p.spec.Name}
 	if p.answersCalls() {
 		_, err = run.all(ctx, request.Record, report)
@@ -82,41 +82,14 @@ func (p inPlace) try(ctx context.Context, say func(string)) error {
 
 // asksInPlace asks a published version through its server.
 type asksInPlace struct {
-	inPlace
+	askedVersion
 	features *dataset.Schema
-	jobs     JobServer // of one that serves batch only
 }
 
-func (p *asksInPlace) ask(ctx context.Context, batch arrow.RecordBatch) ([]outcome, error) {
+func (p asksInPlace) ask(ctx context.Context, batch arrow.RecordBatch) ([]outcome, error) {
 	rows := make([]json.RawMessage, batch.NumRows())
 	for i := range rows {
 		rows[i] = p.features.AppendRow(nil, batch, i)
 	}
-	answer, err := p.answers(ctx, rows)
-	if err != nil {
-		return nil, err
-	}
-	if len(answer.Predictions) != len(rows) {
-		return nil, fmt.Errorf("version %d answered %d predictions for %d rows", p.version, len(answer.Predictions), len(rows))
-	}
-	outcomes := make([]outcome, len(rows))
-	for i, prediction := range answer.Predictions {
-		if outcomes[i].prediction = prediction; prediction == nil || string(prediction) == "null" {
-			outcomes[i] = outcome{problem: "it is refused"}
-		}
-	}
-	for _, e := range answer.Errors {
-		outcomes[e.Row].problem = e.Message
-	}
-	return outcomes, nil
-}
-
-func (p *asksInPlace) answers(ctx context.Context, rows []json.RawMessage) (modelmanager.PredictResponse, error) {
-	if p.answersCalls() {
-		return patiently(ctx, func() (modelmanager.PredictResponse, error) {
-			return p.server.Predict(ctx, p.spec.Name, p.version, modelmanager.PredictRequest{Rows: rows, OnError: "partial"})
-		})
-	}
-	predictions, err := askInJob(ctx, p.jobs, &Comparison{Version: p.version, live: p.spec}, rows)
-	return modelmanager.PredictResponse{Predictions: predictions}, err
+	return p.outcomes(ctx, rows)
 }

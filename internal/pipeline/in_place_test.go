@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +18,9 @@ import (
 // placed is a server with a version of a model that has an image of its own.
 type placed struct {
 	Destination // what nobody asks it for
+	LiveServer
 
+	most   int // rows of a call
 	asleep int // calls until it is ready
 	answer func(xs []float64) modelmanager.PredictResponse
 }
@@ -24,6 +28,9 @@ type placed struct {
 func (p *placed) Predict(_ context.Context, _ string, version int, request modelmanager.PredictRequest) (modelmanager.PredictResponse, error) {
 	if p.asleep--; p.asleep >= 0 {
 		return modelmanager.PredictResponse{}, &modelmanager.Error{Code: modelmanager.CodeUnavailable, Detail: "starting", RetryAfter: time.Millisecond}
+	}
+	if len(request.Rows) > p.most {
+		return modelmanager.PredictResponse{}, modelmanager.Errorf(modelmanager.CodeTooLarge, "%d rows", len(request.Rows))
 	}
 	var xs []float64
 	for _, row := range request.Rows {
@@ -34,6 +41,14 @@ func (p *placed) Predict(_ context.Context, _ string, version int, request model
 		xs = append(xs, values.X)
 	}
 	return p.answer(xs), nil
+}
+
+func (p *placed) Upload(context.Context, string, io.Reader) (modelmanager.Upload, error) {
+	return modelmanager.Upload{}, errors.ErrUnsupported
+}
+
+func (p *placed) Limits(context.Context) (modelmanager.Limits, error) {
+	return modelmanager.Limits{PredictRows: p.most}, nil
 }
 
 func (p *placed) Version(_ context.Context, model string, version int) (modelmanager.VersionInfo, error) {
@@ -75,14 +90,25 @@ examples:
 		code   modelmanager.Code
 		says   string
 	}{
-		"right":                {twice, "", ""},
+		"right":               {twice, "", ""},
+		"right, a row a call": {twice, "", ""},
+		"refused, a row a call": {func(x float64, _, _ int) string {
+			if x == 30 {
+				return "!no luck"
+			}
+			return twice(x, 0, 0)
+		}, modelmanager.CodeInvalidPredictions, "example 2: no luck"},
 		"wrong":                {func(x float64, _, _ int) string { return fmt.Sprintf(`{"y":%g}`, 3*x) }, modelmanager.CodeInvalidPredictions, "example 1: y is 6, and should be 4"},
 		"refused":              {func(x float64, _, _ int) string { return "!no luck" }, modelmanager.CodeInvalidPredictions, "example 1: no luck"},
 		"by the number beside": {func(x float64, row, of int) string { return fmt.Sprintf(`{"y":%g}`, 2*x+float64(row)) }, modelmanager.CodeRowDependent, "predict must score each row by itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				version.server = &placed{asleep: 2, answer: answering(c.answer)}
+				most := 10
+				if strings.HasSuffix(name, "a row a call") {
+					most = 1
+				}
+				version.server = &placed{most: most, asleep: 2, answer: answering(c.answer)}
 				err := version.try(t.Context(), func(text string) { t.Log(text) })
 				if modelmanager.CodeOf(err) != c.code {
 					t.Fatalf("%v, want the code %q", err, c.code)

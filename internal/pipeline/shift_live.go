@@ -32,8 +32,8 @@ func askEarly(ctx context.Context, server LiveServer, c *Comparison, examples []
 	}
 	answers := make(chan liveAnswer, 1)
 	go func() {
-		predictions, err := askLive(ctx, server, c, rows)
-		answers <- liveAnswer{predictions, err}
+		outcomes, err := askedVersion{server, c.live, c.Version}.outcomes(ctx, rows)
+		answers <- liveAnswer{predictionsOf(outcomes), err}
 	}()
 	return liveVersion{server, c, answers}
 }

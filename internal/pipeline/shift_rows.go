@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/dataset"
-	"modelmanager.dev/internal/pause"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -102,78 +99,6 @@ func predictionsOf(outcomes []outcome) []json.RawMessage {
 		}
 	}
 	return predictions
-}
-
-// liveWait is how long a live version may take to start.
-const liveWait = 4 * time.Minute
-
-// askLive asks the live version for predictions of rows; nil where it refuses
-// one.
-func askLive(ctx context.Context, server LiveServer, c *Comparison, rows []json.RawMessage) ([]json.RawMessage, error) {
-	if !slices.Contains(c.live.Serve, modelmanager.RealTime) {
-		return askInJob(ctx, server, c, rows)
-	}
-	limits, err := server.Limits(ctx)
-	if err != nil {
-		return nil, err
-	}
-	size := limits.PredictRows
-	if size <= 0 {
-		size = 100
-	}
-	if c.live.Rows == spec.Dependent && len(rows) > size {
-		return nil, modelmanager.Errorf(modelmanager.CodeTooLarge, "its predictions look across rows, and a call takes at most %d of the %d", size, len(rows))
-	}
-	var predictions []json.RawMessage
-	for start := 0; start < len(rows); {
-		end := start + callSize(rows[start:], size, limits.PredictBytes)
-		answer, err := patiently(ctx, func() (modelmanager.PredictResponse, error) {
-			return server.Predict(ctx, c.live.Name, c.Version, modelmanager.PredictRequest{Rows: rows[start:end], OnError: "partial"})
-		})
-		if err != nil {
-			return nil, err
-		}
-		if len(answer.Predictions) != end-start {
-			return nil, fmt.Errorf("version %d answered %d predictions for %d rows", c.Version, len(answer.Predictions), end-start)
-		}
-		for _, prediction := range answer.Predictions {
-			if string(prediction) == "null" {
-				prediction = nil
-			}
-			predictions = append(predictions, prediction)
-		}
-		start = end
-	}
-	return predictions, nil
-}
-
-// callSize tells how many of the rows, one at least, go into one call.
-func callSize(rows []json.RawMessage, most int, bytes int64) int {
-	const envelope = 100 // bytes around the rows
-	total := int64(envelope)
-	for i, row := range rows[:min(len(rows), most)] {
-		total += int64(len(row)) + 1
-		if bytes > 0 && total > bytes && i > 0 {
-			return i
-		}
-	}
-	return min(len(rows), most)
-}
-
-// patiently asks again while the version is starting.
-func patiently(ctx context.Context, ask func() (modelmanager.PredictResponse, error)) (modelmanager.PredictResponse, error) {
-	deadline := time.Now().Add(liveWait)
-	for {
-		answer, err := ask()
-		var e *modelmanager.Error
-		if err == nil || !errors.As(err, &e) || e.Code != modelmanager.CodeUnavailable || e.RetryAfter <= 0 ||
-			time.Now().Add(e.RetryAfter).After(deadline) {
-			return answer, err
-		}
-		if !pause.For(ctx, e.RetryAfter) {
-			return answer, ctx.Err()
-		}
-	}
 }
 
 // shiftOfExamples compares both versions' predictions of the examples.
@@ -272,10 +197,11 @@ func (s *sample) shift(ctx context.Context, server LiveServer, c *Comparison, ru
 			present = append(present, row)
 		}
 	}
-	answers, err := askLive(ctx, server, c, present)
+	outcomes, err := askedVersion{server, c.live, c.Version}.outcomes(ctx, present)
 	if err != nil {
 		return err
 	}
+	answers := predictionsOf(outcomes)
 	rows := pairedRows{numbers: s.set.numbers, features: s.set.rows, new: s.predictions, live: make([]json.RawMessage, len(asked))}
 	for i, row := range asked {
 		if row != nil {

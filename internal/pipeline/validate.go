@@ -314,6 +314,13 @@ type outcome struct {
 	problem    string
 }
 
+func problemOf(e modelmanager.RowError) string {
+	if e.Feature != "" {
+		return e.Feature + ": " + e.Message
+	}
+	return e.Message
+}
+
 func (o outcome) String() string {
 	if o.problem != "" {
 		return "“" + o.problem + "”"
@@ -342,11 +349,7 @@ func (r *atWork) ask(ctx context.Context, rows arrow.RecordBatch) ([]outcome, er
 	outcomes := make([]outcome, n)
 	// What the worker refused is all null, which the check need not accept.
 	for _, e := range slices.Concat(bad, answer.Errors) {
-		text := e.Message
-		if e.Feature != "" {
-			text = e.Feature + ": " + text
-		}
-		outcomes[e.Row].problem = text
+		outcomes[e.Row].problem = problemOf(e)
 	}
 	for i := range outcomes {
 		if outcomes[i].problem == "" {
