@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 
-	"modelmanager.dev"
 	"modelmanager.dev/internal/environment"
 	"modelmanager.dev/internal/pipeline"
 	"modelmanager.dev/internal/spec"
@@ -50,7 +48,7 @@ func (g *global) each(ctx context.Context, folders []string, deal func(folder st
 // should be are an error, too. The caller closes what was prepared, if anything
 // was. images tells whether models with an image of their own are taken.
 func (g *global) prepare(ctx context.Context, dir string, images bool) (*pipeline.Prepared, *pipeline.Report, error) {
-	dir, err := modelFolder(dir)
+	dir, err := pipeline.ModelFolder(dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,18 +103,4 @@ func environments() *environment.Manager {
 	return &environment.Manager{
 		Dir: filepath.Join(cacheDir(), "modelmanager", "environments"), Logger: slog.New(slog.DiscardHandler),
 	}
-}
-
-// modelFolder takes the path of a model.yaml for its folder's.
-func modelFolder(path string) (string, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "there is no folder %s", path)
-	case err == nil && !info.IsDir() && filepath.Base(path) == "model.yaml":
-		return filepath.Dir(path), nil
-	case err == nil && !info.IsDir():
-		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s is a file; name the model's folder", path)
-	}
-	return path, err
 }

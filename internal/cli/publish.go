@@ -130,7 +130,7 @@ func (o *publishOptions) foresee(ctx context.Context, folders []string) error {
 	publisher := &pipeline.Publisher{Server: api, AllowBreaking: pipeline.Allowing(o.breaking)}
 	steps := []pipeline.PlanStep{}
 	err = o.each(ctx, folders, func(dir string) error {
-		dir, err := modelFolder(dir)
+		dir, err := pipeline.ModelFolder(dir)
 		if err != nil {
 			return err
 		}

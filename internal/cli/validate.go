@@ -164,7 +164,7 @@ func (o *validateOptions) selection(ctx context.Context, folders []string) (pipe
 		folders = []string{"."}
 	}
 	for i, folder := range folders {
-		if dir, err := modelFolder(folder); err == nil {
+		if dir, err := pipeline.ModelFolder(folder); err == nil {
 			folders[i] = dir
 		}
 	}

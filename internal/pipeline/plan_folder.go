@@ -2,8 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
+	"modelmanager.dev"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -32,4 +37,22 @@ func (p *Publisher) Foresee(ctx context.Context, folder *spec.Folder) (PlanStep,
 	}
 	nothing := &Plan{allowed: func(string) bool { return false }}
 	return step, p.decideBreaking(ctx, nothing, &step, folder.Spec, f)
+}
+
+// ModelFolder finds a model's folder; the path of a model.yaml stands for its
+// folder's.
+func ModelFolder(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if target, err := os.Readlink(path); err == nil {
+			return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%q is a symbolic link to %q, where nothing is; name the model's folder", path, target)
+		}
+		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "there is no folder %s", path)
+	case err == nil && !info.IsDir() && filepath.Base(path) == modelFile:
+		return filepath.Dir(path), nil
+	case err == nil && !info.IsDir():
+		return "", modelmanager.Errorf(modelmanager.CodeInvalidSpec, "%s is a file; name the model's folder", path)
+	}
+	return path, err
 }

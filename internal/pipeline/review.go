@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -114,8 +113,8 @@ func (r *Reviewer) one(ctx context.Context, subject Subject, several bool) (repo
 
 // validate fills a model's report, as far as it comes.
 func (r *Reviewer) validate(ctx context.Context, subject Subject, report *Report, several bool) error {
-	if info, err := os.Stat(subject.Dir); err != nil || !info.IsDir() {
-		return modelmanager.Errorf(modelmanager.CodeInvalidSpec, "there is no folder %s", subject.Dir)
+	if _, err := ModelFolder(subject.Dir); err != nil {
+		return err
 	}
 	folder, err := spec.LoadFolder(subject.Dir)
 	if err != nil {

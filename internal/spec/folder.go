@@ -123,7 +123,7 @@ func inside(folder, name string) bool {
 // read reads one folder's model.yaml into a tree.
 func (l *loader) read(name, dir string) (*node, error) {
 	file, shown := filepath.Join(dir, fileName), filepath.Join(name, fileName)
-	info, err := os.Stat(file)
+	info, err := os.Lstat(file)
 	switch {
 	case os.IsNotExist(err):
 		hint := "write one, or let `mm init NAME` do it"
@@ -133,8 +133,15 @@ func (l *loader) read(name, dir string) (*node, error) {
 		return nil, Problems{place{}.file(shown, "there is no such file", hint)}
 	case err != nil:
 		return nil, modelmanager.Errorf(modelmanager.CodeInvalidSpec, "reading %s: %w", shown, err)
+	case info.Mode()&fs.ModeSymlink != 0:
+		// git tells what changed by paths: those of links, not of what they lead to.
+		target, _ := os.Readlink(file)
+		return nil, Problems{place{}.file(shown, "this is a symbolic link, to "+quote(target)+": what changes there would not be seen as a change here",
+			"put the file itself here; what models have in common goes into a template, which they extend")}
+	case info.IsDir():
+		return nil, Problems{place{}.file(shown, "this is a folder, and should be a file", "move it away; `mm init NAME` writes a model.yaml")}
 	case !info.Mode().IsRegular():
-		return nil, Problems{place{}.file(shown, "this is not a file", "")}
+		return nil, Problems{place{}.file(shown, "this is a device, a pipe or a socket, and should be a file", "`mm init NAME` writes one")}
 	case info.Size() > maxFile:
 		return nil, Problems{tooLarge(shown, info.Size())}
 	}

@@ -120,6 +120,14 @@ func TestExtends(t *testing.T) {
 	}
 }
 
+// relink puts a link in the place of a model's model.yaml, which is
+// elsewhere.yaml from then on.
+func relink(root, target string) {
+	file := filepath.Join(root, "models/acme/model.yaml")
+	_ = os.Rename(file, filepath.Join(root, "models/acme/elsewhere.yaml"))
+	_ = os.Symlink(target, file)
+}
+
 // TestFolderProblems has folders that must be refused, and a word that the
 // message must have so that the right problem was found.
 func TestFolderProblems(t *testing.T) {
@@ -148,6 +156,15 @@ func TestFolderProblems(t *testing.T) {
 		}},
 		{name: "not executable", model: model + "run: {command: [./model]}\n", word: "can't be executed", change: func(root string) {
 			_ = os.WriteFile(filepath.Join(root, "models/acme/model"), nil, 0o644)
+		}},
+		{name: "linked", model: model, word: `a symbolic link, to "elsewhere.yaml": what changes there would not be seen`, change: func(root string) { relink(root, "elsewhere.yaml") }},
+		{name: "linked to nowhere", model: model, word: `a symbolic link, to "nowhere.yaml"`, change: func(root string) {
+			relink(root, "nowhere.yaml")
+			_ = os.Remove(filepath.Join(root, "models/acme/elsewhere.yaml"))
+		}},
+		{name: "a folder", model: model, word: "this is a folder, and should be a file", change: func(root string) {
+			_ = os.Remove(filepath.Join(root, "models/acme/model.yaml"))
+			_ = os.Mkdir(filepath.Join(root, "models/acme/model.yaml"), 0o755)
 		}},
 		{name: "too large", model: "#" + strings.Repeat("x", 2<<20), word: "at most 512 KiB"},
 		{name: "template wrong", model: model, word: "minimun", change: func(root string) {
