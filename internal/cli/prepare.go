@@ -57,7 +57,7 @@ func (g *global) prepare(ctx context.Context, dir string, images bool) (*pipelin
 		return nil, nil, err
 	}
 	for _, warning := range folder.Warnings {
-		fmt.Fprintf(g.Err, "warning: %s\n", warning)
+		fmt.Fprintf(g.Err, "warning: %s\n", printable(warning.String()))
 	}
 	options := g.options()
 	options.Images = images

@@ -59,6 +59,9 @@ the base lacks, take BuildKit: --buildkit or $BUILDKIT_HOST.`,
 				return err
 			}
 			defer end()
+			if err := sinceWhat(command); err != nil {
+				return err
+			}
 			if o.changed.since != "" {
 				return o.runSince(command.Context(), args)
 			}

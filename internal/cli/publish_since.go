@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"modelmanager.dev/internal/pipeline"
@@ -36,6 +37,15 @@ func (o *sinceOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan only: what would be published, with nothing built or tried")
 	flags.BoolVar(&o.wait, "wait", false, "with --since: wait until what was published answers; of a canary, its first step")
 	flags.BoolVar(&o.supersede, "supersede", false, "with --since: replace also what comes from a commit that is newer, or that this clone doesn't know")
+}
+
+// sinceWhat refuses an empty --since: what was meant is not the folder that this
+// would be taken for.
+func sinceWhat(command *cobra.Command) error {
+	if since := command.Flags().Lookup("since"); since.Changed && since.Value.String() == "" {
+		return usageError{errors.New("--since is empty; name the revision before: is a variable empty that it comes from?")}
+	}
+	return nil
 }
 
 func (o *publishOptions) runSince(ctx context.Context, folders []string) error {

@@ -50,6 +50,9 @@ Formats: text, json, junit, github (annotations), markdown (a comment for a pull
 request); several at once, each with a file of its own if it names one:
 --format github --format junit=report.xml --format markdown=report.md`,
 		RunE: func(command *cobra.Command, args []string) error {
+			if err := sinceWhat(command); err != nil {
+				return err
+			}
 			named := command.Flags().Changed("server")
 			switch {
 			case o.offline && (named || len(o.against) > 0):

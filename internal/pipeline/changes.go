@@ -169,15 +169,16 @@ func newSpan(r *repository.Repository, from, to repository.Commit) Span {
 // ResolveSpan finds the two states that Changes is asked about.
 func ResolveSpan(ctx context.Context, r *repository.Repository, from, to string) (Span, error) {
 	span := Span{Repository: r, WorkTree: to == WorkTree, kept: keptMeanwhile(r)}
-	base := false
-	if before, after, found := strings.Cut(from, "..."); found {
-		from, base = before, true
-		if after != "" && to != "" {
-			return span, modelmanager.Errorf(modelmanager.CodeBadRequest, "%.200q names two revisions; one more is one too many", from+"..."+after)
+	base := strings.Contains(from, "...")
+	if before, after, found := strings.Cut(from, ".."); found {
+		after = strings.TrimPrefix(after, ".")
+		if before == "" {
+			return span, modelmanager.Errorf(modelmanager.CodeBadRequest, "%.200q names no revision before the dots; is a variable empty that it comes from?", from)
 		}
-		to = cmp.Or(to, after)
-	} else if before, after, found := strings.Cut(from, ".."); found && to == "" {
-		from, to = before, after
+		if after != "" && to != "" {
+			return span, modelmanager.Errorf(modelmanager.CodeBadRequest, "%.200q names two revisions, and %.200q is a third; leave out what is after the dots", from, to)
+		}
+		from, to = before, cmp.Or(to, after)
 	}
 	if span.WorkTree || to == "" {
 		to = "HEAD"

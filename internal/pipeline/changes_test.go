@@ -250,7 +250,7 @@ func TestChangesUnknownRevisions(t *testing.T) {
 	g := newGitRepository(t)
 	g.commit("m/model.yaml", aModel("m"))
 	g.commit("m/x", "1")
-	for _, revision := range []string{"nope", "--output=/tmp/x", "-1", "a\nb", "HEAD~9", strings.Repeat("1", 40), "main:m/model.yaml"} {
+	for _, revision := range []string{"nope", "--output=/tmp/x", "-1", "a\nb", "HEAD~9", strings.Repeat("1", 40), "main:m/model.yaml", "^HEAD"} {
 		_, err := Changes(t.Context(), g.dir, revision, "")
 		if code := modelmanager.CodeOf(err); code != modelmanager.CodeNotFound && code != modelmanager.CodeBadRequest {
 			t.Errorf("%q: %v (%s)", revision, err, code)

@@ -169,7 +169,7 @@ func failure(ctx context.Context, what string, err error, said string) error {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest,
 			"git doesn't read a repository of another user; if you trust it, run: git config --global --add safe.directory FOLDER\n%s", said)
 	case strings.Contains(said, "not a git repository"):
-		return modelmanager.Errorf(modelmanager.CodeBadRequest, "this is not in a git repository")
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "this is not in a git repository; go to a clone of yours")
 	case strings.Contains(said, "must be run in a work tree"):
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "the repository is bare: it has no work tree")
 	}

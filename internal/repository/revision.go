@@ -61,10 +61,14 @@ func (r *Repository) nothing(length int) Commit {
 	return Nothing()
 }
 
-// checkRevision refuses what can't be a revision, or would be taken for an option.
+// checkRevision refuses what can't be a revision, would be taken for an option, or
+// names several, of which git would take one.
 func checkRevision(revision string) error {
 	if revision == "" || strings.HasPrefix(revision, "-") || strings.ContainsFunc(revision, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return modelmanager.Errorf(modelmanager.CodeBadRequest, "%.200q can't be a revision; name a branch, a tag or a commit", revision)
+	}
+	if strings.HasPrefix(revision, "^") || strings.Contains(revision, "..") {
+		return modelmanager.Errorf(modelmanager.CodeBadRequest, "%.200q is not one revision; name a branch, a tag or a commit", revision)
 	}
 	return nil
 }
@@ -74,7 +78,7 @@ func (r *Repository) unknown(revision string) error {
 	if r.Shallow {
 		hint = shallowHint
 	} else if revision == "HEAD" {
-		return modelmanager.Errorf(modelmanager.CodeNotFound, "nothing is committed yet in this repository")
+		return modelmanager.Errorf(modelmanager.CodeNotFound, "nothing is committed yet in this repository; commit the models first")
 	}
 	return modelmanager.Errorf(modelmanager.CodeNotFound, "there is no revision %.200q in this clone; %s", revision, hint)
 }
