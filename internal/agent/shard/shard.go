@@ -37,12 +37,15 @@ type run struct {
 	writer   *dataset.Writer
 	header   int64
 
-	counts  counts
-	stopped atomic.Bool // the server asked to commit what there is
-	proven  atomic.Bool // the model has answered rows of the job
-	lastRow int64       // read so far
-	cut     bool        // reading ended there, before the slice's end
-	saver   *saver
+	counts   counts
+	stop     chan struct{} // closed when the server asks to commit what there is
+	stopOnce sync.Once     // closes stop
+	proven   atomic.Bool   // the model has answered rows of the job
+	lastRow  int64         // read so far
+	cut      bool          // reading ended there, before the slice's end
+	left     bool          // a search was stopped, and its rows and those after them left undone
+	kept     int64         // of left: the last row that was done
+	saver    *saver
 }
 
 // counts are an attempt's rows so far.
@@ -90,11 +93,11 @@ const lastWords = 5 * time.Second
 // shard runs one shard and commits it.
 func (t *task) shard(ctx context.Context, s *session) error {
 	// What ends the attempt ends its transfers, the progress and the saver.
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	var background sync.WaitGroup
 	defer background.Wait()
-	defer cancel()
-	r := &run{task: t, session: s, started: time.Now().UTC()}
+	defer cancel(nil)
+	r := &run{task: t, session: s, started: time.Now().UTC(), stop: make(chan struct{})}
 	if err := r.open(ctx); err != nil {
 		r.abort()
 		return err
@@ -102,16 +105,25 @@ func (t *task) shard(ctx context.Context, s *session) error {
 	defer r.abort()
 	r.proven.Store(r.assignment.Proven)
 	r.counts.judge(r.saver.resume)
-	background.Go(func() { r.report(ctx) })
+	background.Go(func() { r.report(ctx, cancel) })
 	background.Go(func() { r.saver.run(ctx) })
 	if err := r.stream(ctx); err != nil {
 		// Whoever ends the attempt gives it a moment, which is for its logs.
 		last, done := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer done()
 		r.sendLogs(last)
-		return err
+		return because(ctx, err)
 	}
-	return r.commit(ctx)
+	return because(ctx, r.commit(ctx))
+}
+
+// because is why an attempt failed: the server's word that nobody needs it any
+// more, if that ended it.
+func because(ctx context.Context, err error) error {
+	if over := context.Cause(ctx); err != nil && modelmanager.CodeOf(over) == modelmanager.CodeConflict {
+		return over
+	}
+	return err
 }
 
 // open opens everything that the attempt reads and writes.
@@ -220,7 +232,7 @@ func (r *run) commit(ctx context.Context) error {
 		}
 	}
 	rows, guilt := r.counts.get()
-	if !r.assignment.Shard.Filtered {
+	if !r.assignment.Shard.Filtered && !r.left {
 		rows.Filled = r.reader.Filled()
 	}
 	commit := Commit{
@@ -229,6 +241,9 @@ func (r *run) commit(ctx context.Context) error {
 	}
 	if commit.Stopped {
 		commit.LastRow = r.lastRow
+	}
+	if r.left {
+		commit.Stopped, commit.LastRow = true, r.kept
 	}
 	var verdict Verdict
 	return r.call(ctx, "commit", commit, &verdict)
@@ -266,8 +281,9 @@ func (r *run) sendLogs(ctx context.Context) *File {
 	return &u.stored
 }
 
-// report posts the attempt's progress, at most twice a second.
-func (r *run) report(ctx context.Context) {
+// report posts the attempt's progress, at most twice a second. It ends the
+// attempt when it hears that the job is finished or cancelled.
+func (r *run) report(ctx context.Context, end context.CancelCauseFunc) {
 	ticker := time.NewTicker(progressInterval)
 	defer ticker.Stop()
 	for {
@@ -282,8 +298,12 @@ func (r *run) report(ctx context.Context) {
 		}
 		var order Order
 		// Not again and again: the next tick does.
-		if r.once(ctx, "/"+r.assignment.Attempt+"/progress", data, &order) == nil {
+		err = r.once(ctx, "/"+r.assignment.Attempt+"/progress", data, &order)
+		switch {
+		case err == nil:
 			r.obey(order)
+		case modelmanager.CodeOf(err) == modelmanager.CodeConflict:
+			end(err)
 		}
 	}
 }
@@ -295,7 +315,7 @@ func (r *run) progress() Progress {
 
 func (r *run) obey(order Order) {
 	if order.Stop {
-		r.stopped.Store(true)
+		r.stopOnce.Do(func() { close(r.stop) })
 	}
 	if order.Proven {
 		r.proven.Store(true)
@@ -313,7 +333,11 @@ func (r *run) provenElsewhere(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		r.obey(order)
-		if !order.Proven && (!order.Undecided || order.Stop) {
+		switch {
+		case order.Proven:
+		case order.Stop:
+			return false, worker.ErrStopped // which says nothing of the model
+		case !order.Undecided:
 			return false, nil
 		}
 		if !order.Proven && !pause.For(ctx, progressInterval) {

@@ -50,7 +50,7 @@ func (r *run) stream(ctx context.Context) error {
 
 func (r *run) read(ctx context.Context, batches chan<- *dataset.Batch) error {
 	for {
-		if r.stopped.Load() && r.lastRow > 0 && !r.spec.SeesAllRows() {
+		if r.stopped() && r.lastRow > 0 && !r.spec.SeesAllRows() {
 			r.cut = true
 			return nil
 		}
@@ -73,7 +73,17 @@ func (r *run) read(ctx context.Context, batches chan<- *dataset.Batch) error {
 	}
 }
 
-// predict asks the worker batch by batch, and finds the rows at fault.
+func (r *run) stopped() bool {
+	select {
+	case <-r.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// predict asks the worker batch by batch, and finds the rows at fault. Where it
+// is stopped while it looks for them, it leaves them and all that follow undone.
 func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, results chan<- answered) error {
 	var search *worker.Search
 	for batch := range batches {
@@ -85,14 +95,22 @@ func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, result
 					return err
 				}
 				search = worker.NewSearch(p, worker.SearchOptions{
-					Predictions: r.predictions, Resume: r.saver.resume, Proven: r.provenElsewhere,
+					Predictions: r.predictions, Resume: r.saver.resume, Proven: r.provenElsewhere, Stop: r.stop,
 					Save: func(found worker.Progress) {
 						r.counts.judge(found)
 						r.saver.save(found)
 					},
 				})
 			}
+			before := search.Progress().Guilty
 			answer, err := search.Predict(ctx, batch.Record)
+			if errors.Is(err, worker.ErrStopped) {
+				r.left = true
+				r.counts.judge(worker.Progress{Passed: search.Progress().Passed, Guilty: before})
+				for range batches { // the reader ends, too
+				}
+				return ctx.Err()
+			}
 			if err != nil {
 				return err
 			}
@@ -101,6 +119,7 @@ func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, result
 		if err := send(ctx, results, result); err != nil {
 			return err
 		}
+		r.kept = batch.FirstRow + int64(batch.Rows) - 1
 	}
 	return ctx.Err()
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -27,6 +28,10 @@ type Progress struct {
 	Guilty []modelmanager.RowError `json:"guilty,omitempty"`
 }
 
+// ErrStopped is the error of a search that was told to stop: nothing is known
+// of the rows of its call.
+var ErrStopped = errors.New("the search for the rows at fault was stopped")
+
 // FailsEverything is the fault of a model that answers no row: CodeModelError.
 func FailsEverything(message string) error {
 	return modelmanager.Errorf(modelmanager.CodeModelError, "the model fails on every row: %s", message)
@@ -43,6 +48,9 @@ type SearchOptions struct {
 	// Proven tells whether the model has answered other rows of the job, by now:
 	// it decides where no row of this shard passes. Nil: there are no others.
 	Proven func(ctx context.Context) (bool, error)
+	// Stop, once closed, ends a search under way at once, with ErrStopped; a
+	// call of which nothing has failed goes on. Nil: nothing does.
+	Stop <-chan struct{}
 }
 
 // Search is a Predictor for one shard that finds the rows at fault when a call
@@ -97,6 +105,15 @@ func (s *Search) proven(ctx context.Context) (bool, error) {
 func (s *Search) Predict(ctx context.Context, rows arrow.RecordBatch) (*Answer, error) {
 	c := &searchCall{search: s, rows: rows, base: s.offset}
 	defer c.release()
+	answer, err := c.predict(ctx)
+	if err != nil && c.searching != nil && context.Cause(c.searching) == ErrStopped {
+		err = ErrStopped // whatever the call that it ended makes of that
+	}
+	return answer, err
+}
+
+func (c *searchCall) predict(ctx context.Context) (*Answer, error) {
+	s, rows := c.search, c.rows
 	n := rows.NumRows()
 	from := int64(0)
 	for _, guilty := range s.progress.Guilty {
@@ -132,9 +149,34 @@ type searchCall struct {
 	base   int64
 	parts  []part
 	errors []modelmanager.RowError
+
+	searching context.Context // of all that follows a failure; nil before it
+	end       context.CancelCauseFunc
+}
+
+// searchContext returns the context of all that follows a failure: it ends when the
+// search is to stop, so that a call that hangs doesn't hold it up.
+func (c *searchCall) searchContext(ctx context.Context) context.Context {
+	if c.searching != nil {
+		return c.searching
+	}
+	c.searching, c.end = context.WithCancelCause(ctx)
+	if stop := c.search.options.Stop; stop != nil {
+		go func(searching context.Context, end context.CancelCauseFunc) {
+			select {
+			case <-stop:
+				end(ErrStopped)
+			case <-searching.Done():
+			}
+		}(c.searching, c.end)
+	}
+	return c.searching
 }
 
 func (c *searchCall) release() {
+	if c.end != nil {
+		c.end(nil)
+	}
 	for _, p := range c.parts {
 		if p.record != nil {
 			p.record.Release()
@@ -159,11 +201,15 @@ func (c *searchCall) chunks(ctx context.Context, from, to int64) error {
 // section answers the rows from … to. Without ask it is known that they fail
 // together, and they are halved at once.
 func (c *searchCall) section(ctx context.Context, from, to int64, ask bool) error {
+	if c.searching != nil {
+		ctx = c.searching
+	}
 	if ask || to-from == 1 {
 		err := c.ask(ctx, from, to)
 		if err == nil || ctx.Err() != nil || !Attributable(err) {
 			return err
 		}
+		ctx = c.searchContext(ctx)
 		if err := c.search.failed(ctx, err); err != nil {
 			return err
 		}
@@ -223,6 +269,9 @@ func (c *searchCall) lone(ctx context.Context, row int64, first error) error {
 // ask asks for the rows from … to, and keeps the answer.
 func (c *searchCall) ask(ctx context.Context, from, to int64) error {
 	s := c.search
+	if ctx.Err() != nil {
+		return modelmanager.Errorf(modelmanager.CodeCancelled, "the call was cancelled: %w", context.Cause(ctx))
+	}
 	rows := c.rows.NewSlice(from, to)
 	defer rows.Release()
 	answer, err := s.predictor.Predict(ctx, rows)

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -167,3 +168,43 @@ func TestSearchWithWorkers(t *testing.T) {
 		})
 	}
 }
+
+// TestSearchIsStopped: a search that is told to stop does so within a call that
+// hangs, asks for nothing more, and says nothing of the rows.
+func TestSearchIsStopped(t *testing.T) {
+	for name, end := range map[string]func(stop chan struct{}, cancel func()){
+		"by its order":   func(stop chan struct{}, _ func()) { close(stop) },
+		"by its context": func(_ chan struct{}, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stop := make(chan struct{})
+			p := &hanging{until: 3, hangs: func() { end(stop, cancel) }}
+			search := worker.NewSearch(p, worker.SearchOptions{Stop: stop})
+			_, err := search.Predict(ctx, plain(1, 2, 3, 4, 5, 6, 7, 8))
+			if stopped := errors.Is(err, worker.ErrStopped); err == nil || stopped != (ctx.Err() == nil) {
+				t.Errorf("got %v", err)
+			}
+			if p.calls != p.until || len(search.Progress().Guilty) != 0 {
+				t.Errorf("%d calls, %+v", p.calls, search.Progress())
+			}
+		})
+	}
+}
+
+// hanging fails every call, and hangs in one of them until its context ends.
+type hanging struct {
+	calls, until int
+	hangs        func()
+}
+
+func (h *hanging) Predict(ctx context.Context, _ arrow.RecordBatch) (*worker.Answer, error) {
+	if h.calls++; h.calls == h.until {
+		h.hangs()
+		<-ctx.Done()
+	}
+	return nil, modelmanager.Errorf(modelmanager.CodeModelError, "it fails")
+}
+
+func (h *hanging) Close() error { return nil }
