@@ -12,6 +12,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/agent/shard"
 	"modelmanager.dev/internal/dataset"
+	"modelmanager.dev/internal/spec"
 )
 
 // sayRows makes the footer of a Parquet file say that it has so many rows.
@@ -32,6 +33,32 @@ func sayRows(t *testing.T, data []byte, rows int64) []byte {
 	out.Write([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
 	out.WriteString("PAR1")
 	return out.Bytes()
+}
+
+// Rows that a model sees together, and that no memory of its holds, are refused
+// before it is started.
+func TestMoreRowsThanTheMemoryHolds(t *testing.T) {
+	for _, c := range []struct {
+		rows   spec.Rows
+		memory int64
+		reason string
+	}{
+		{spec.Dependent, 1 << 20, "200000 rows of 1 feature take 1 MiB at the least, and its resources.memory is 1 MiB; submit fewer rows"},
+		{spec.Dependent, 2 << 20, ""},
+		{spec.Independent, 1 << 20, ""},
+	} {
+		w := newWorld(t, func(s *spec.Spec) { s.Rows, s.Resources.Memory = c.rows, c.memory })
+		job := w.run(w.request(w.file("a.csv", csv(200_000, nil))))
+		if c.reason == "" {
+			if job.State != modelmanager.JobSucceeded || job.Rows.Predicted != 200_000 {
+				t.Errorf("of %s rows: %+v", c.rows, job)
+			}
+			continue
+		}
+		if job.State != modelmanager.JobFailed || job.Code != modelmanager.CodeTooLarge || !strings.Contains(job.Reason, c.reason) {
+			t.Errorf("of %s rows: %+v", c.rows, job)
+		}
+	}
 }
 
 // What a sheet can't hold is refused as soon as the rows are known, and not

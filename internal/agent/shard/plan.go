@@ -10,6 +10,7 @@ import (
 	"modelmanager.dev"
 	"modelmanager.dev/internal/dataset"
 	"modelmanager.dev/internal/spec"
+	"modelmanager.dev/internal/wording"
 )
 
 // Piece is where a part of an input goes that has to be split. It appears at
@@ -58,6 +59,9 @@ func MakePlan(ctx context.Context, src dataset.Source, options PlanOptions) (*Pl
 	if err != nil {
 		return nil, err
 	}
+	if err := fitsMemory(options.Spec, slices); err != nil {
+		return nil, err
+	}
 	for _, slice := range slices {
 		plan.Shards = append(plan.Shards, Shard{Slice: slice})
 	}
@@ -74,6 +78,33 @@ func MakePlan(ctx context.Context, src dataset.Source, options PlanOptions) (*Pl
 		plan.SHA256, err = digest(ctx, src)
 	}
 	return plan, err
+}
+
+// fitsMemory refuses rows that have to be in memory together, and can't be: by
+// their number alone, whatever their texts are.
+func fitsMemory(s *spec.Spec, slices []dataset.Slice) error {
+	if s.Rows != spec.Dependent || s.Run.Job != nil {
+		return nil
+	}
+	const mebi = 1 << 20
+	var rows, row int64
+	for _, slice := range slices {
+		rows += slice.Rows
+	}
+	for _, feature := range s.Features {
+		switch feature.Type {
+		case modelmanager.Integer, modelmanager.Number:
+			row += 8
+		case modelmanager.String, modelmanager.Array:
+			row += 4 // where it begins
+		}
+	}
+	if need := rows * row; need > s.Resources.Memory {
+		return modelmanager.Errorf(modelmanager.CodeTooLarge,
+			"the model sees all rows at once (rows: dependent): %d rows of %s take %d MiB at the least, and its resources.memory is %d MiB; submit fewer rows, or ask its owner to raise it",
+			rows, wording.Count(len(s.Features), "feature"), need/mebi, s.Resources.Memory/mebi)
+	}
+	return nil
 }
 
 // split rewrites an input that can't be read from the middle into a file per shard.
