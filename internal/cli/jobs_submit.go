@@ -185,10 +185,11 @@ func (o *jobsSubmitOptions) finish(ctx context.Context, api *client.Client, job 
 	if err != nil {
 		return err
 	}
-	if rows := job.Rows.Predicted + job.Rows.Rejected; rows == 0 && job.State == modelmanager.JobSucceeded && o.output != "" && o.output != "-" {
-		// An older file of this name would be taken for the result.
-		fmt.Fprintf(o.Err, "mm: the input has no rows: %s is not written\n", o.output)
-	} else if job.State != modelmanager.JobCancelled && rows > 0 {
+	none := job.Rows.Predicted+job.Rows.Rejected == 0
+	if none && job.State == modelmanager.JobSucceeded {
+		fmt.Fprintln(o.Err, "mm: the input has no rows, and neither has the output")
+	}
+	if job.State == modelmanager.JobSucceeded || job.State != modelmanager.JobCancelled && !none {
 		if o.output != "" {
 			if err := o.writeJobStream(ctx, job.ID, "output", o.output); err != nil {
 				return err

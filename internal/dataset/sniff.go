@@ -21,7 +21,8 @@ const sniffBytes = 512 << 10
 // dates are recognised by its features; s may be nil.
 func Sniff(ctx context.Context, src Source, input modelmanager.JobInput, s *Schema) (modelmanager.JobInput, error) {
 	if src.Size() == 0 {
-		return input, modelmanager.Errorf(modelmanager.CodeInvalidInput, "the file is empty")
+		input.Compression = compressionNone
+		return sniffNothing(input, "the file is empty")
 	}
 	if err := sniffCompression(ctx, src, &input); err != nil {
 		return input, err
@@ -31,7 +32,7 @@ func Sniff(ctx context.Context, src Source, input modelmanager.JobInput, s *Sche
 		return input, err
 	}
 	if len(head) == 0 {
-		return input, modelmanager.Errorf(modelmanager.CodeInvalidInput, "the file is empty once it is decompressed")
+		return sniffNothing(input, "the file is empty once it is decompressed")
 	}
 	if err := sniffFormat(head, &input); err != nil {
 		return input, err
@@ -55,6 +56,20 @@ func Sniff(ctx context.Context, src Source, input modelmanager.JobInput, s *Sche
 		return input, nil
 	}
 	return sniffCSV(ctx, src, input, s, all)
+}
+
+// sniffNothing reads a file without a byte: JSON Lines without rows, if it is
+// said to be that. Every other format says its columns at the least.
+func sniffNothing(input modelmanager.JobInput, empty string) (modelmanager.JobInput, error) {
+	if err := sniffFormat(nil, &input); err != nil {
+		return input, err
+	}
+	if input.Format != formatJSONL {
+		return input, modelmanager.Errorf(modelmanager.CodeInvalidInput,
+			"%s; without rows, it has the names of its columns at the least, or is called .jsonl", empty)
+	}
+	input.Encoding = defaultTo(input.Encoding, encodingUTF8)
+	return input, nil
 }
 
 func notCompressed(input modelmanager.JobInput) error {
