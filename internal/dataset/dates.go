@@ -8,7 +8,7 @@ const (
 	microsPerSecond = 1_000_000
 	microsPerDay    = 86_400 * microsPerSecond
 
-	minDay = -719528 // 0000-01-01
+	minDay = -719162 // 0001-01-01: Python, for one, knows no year before
 	maxDay = 2932896 // 9999-12-31
 )
 

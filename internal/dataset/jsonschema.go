@@ -5,7 +5,7 @@ import "modelmanager.dev"
 // JSONSchema describes a field's values in JSON as a JSON Schema (2020-12).
 // Some rules of docs/data.md can't be said in it: duplicate keys, numbers beyond
 // a double's range, half surrogate pairs, leap seconds and date-times outside of
-// the years 0000 to 9999 in UTC are refused; multipleOf is of the double that a
+// the years 0001 to 9999 in UTC are refused; multipleOf is of the double that a
 // number becomes. An integer with format int64 may come as a string or, within
 // ±(2^53−1), as a number.
 func JSONSchema(field modelmanager.Field) map[string]any {

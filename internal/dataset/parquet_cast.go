@@ -209,13 +209,13 @@ func (c *cast) timestamps(result *castColumn, values *array.Timestamp) {
 			continue
 		}
 		if kind.Unit == arrow.Second && (limit > 1<<43 || limit < -1<<43) || kind.Unit == arrow.Millisecond && (limit > 1<<53 || limit < -1<<53) {
-			result.fault(i, "a date-time lies between the years 0000 and 9999")
+			result.fault(i, "a date-time lies between the years 0001 and 9999")
 			continue
 		}
 		if kind.TimeZone == "" && c.rule.kind == timeKind && c.zone != nil {
 			days := floorDiv(micros, microsPerDay)
 			if days < minDay || days > maxDay {
-				result.fault(i, "a date-time lies between the years 0000 and 9999")
+				result.fault(i, "a date-time lies between the years 0001 and 9999")
 				continue
 			}
 			at, fault := moment{days: int32(days), micros: micros - days*microsPerDay}.in(c.zone)

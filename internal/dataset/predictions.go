@@ -316,7 +316,7 @@ func (b *Builder) castTime(column int, c *column, a *array.Timestamp, i int) {
 			scale = microsPerSecond
 		}
 		if v > 1<<62/scale || v < -1<<62/scale {
-			b.problem(column, "a date-time lies between the years 0000 and 9999 in UTC")
+			b.problem(column, "a date-time lies between the years 0001 and 9999 in UTC")
 			return
 		}
 		v *= scale
@@ -331,7 +331,7 @@ func (b *Builder) castMicros(column int, c *column, micros int64) {
 	case micros%microsPerDay != 0:
 		b.problem(column, "has a time of day, and the prediction is a date")
 	case micros/microsPerDay < minDay || micros/microsPerDay > maxDay:
-		b.problem(column, "a date lies between the years 0000 and 9999")
+		b.problem(column, "a date lies between the years 0001 and 9999")
 	default:
 		b.putDate(column, c, int32(micros/microsPerDay))
 	}

@@ -209,7 +209,7 @@ func (b *Builder) putDate(column int, c *column, days int32) {
 		return
 	}
 	if days < minDay || days > maxDay {
-		b.problem(column, "a date lies between the years 0000 and 9999")
+		b.problem(column, "a date lies between the years 0001 and 9999")
 		return
 	}
 	c.codes = append(c.codes, days)
@@ -223,7 +223,7 @@ func (b *Builder) putTime(column int, c *column, micros int64) {
 		return
 	}
 	if micros < minDay*microsPerDay || micros >= (maxDay+1)*microsPerDay {
-		b.problem(column, "a date-time lies between the years 0000 and 9999 in UTC")
+		b.problem(column, "a date-time lies between the years 0001 and 9999 in UTC")
 		return
 	}
 	c.ints = append(c.ints, micros)

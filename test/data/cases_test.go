@@ -96,6 +96,9 @@ func rowCases() []rowCase {
 
 		{rule: "a date", feature: "day", json: `"2024-02-29"`, csv: "2024-02-29", cell: "2024-02-29", want: "2024-02-29"},
 		{rule: "a date before 1970", feature: "day", json: `"1931-05-06"`, csv: "1931-05-06", cell: "1931-05-06", want: "1931-05-06"},
+		{rule: "the first date there is", feature: "day", json: `"0001-01-01"`, csv: "0001-01-01", cell: "0001-01-01", want: "0001-01-01", noSheet: true},
+		{rule: "the last date there is", feature: "day", json: `"9999-12-31"`, csv: "9999-12-31", cell: "9999-12-31", want: "9999-12-31"},
+		{rule: "a date before the first", feature: "day", json: `"0000-12-31"`, csv: "0000-12-31", cell: untold, refused: anyReason},
 		{rule: "a day that is none", feature: "day", json: `"2023-02-29"`, csv: "2023-02-29", cell: untold, refused: anyReason},
 		{rule: "a date in another order", feature: "day", json: `"29.02.2024"`, csv: "29.02.2024", cell: untold, refused: anyReason},
 		{rule: "a nullable date", feature: "day_n", json: null, csv: "", cell: nil, want: none},
@@ -103,6 +106,7 @@ func rowCases() []rowCase {
 		{rule: "a date-time with an offset is the same instant", feature: "at", json: `"2024-01-02T03:04:05+05:30"`, csv: "2024-01-02T03:04:05+05:30", cell: "2024-01-01T21:34:05Z", want: "2024-01-01T21:34:05Z"},
 		{rule: "microseconds are kept", feature: "at", json: `"2024-01-02T03:04:05.123457Z"`, csv: "2024-01-02T03:04:05.123457Z", cell: "2024-01-02T03:04:05.123457Z", want: "2024-01-02T03:04:05.123457Z", noSheet: true},
 		{rule: "a date-time before 1970", feature: "at", json: `"1931-05-06T00:00:00.000001Z"`, csv: "1931-05-06T00:00:00.000001Z", cell: "1931-05-06T00:00:00.000001Z", want: "1931-05-06T00:00:00.000001Z", noSheet: true},
+		{rule: "a date-time whose instant is before the first", feature: "at", json: `"0001-01-01T00:00:00+01:00"`, csv: "0001-01-01T00:00:00+01:00", cell: untold, refused: anyReason},
 		{rule: "without an offset it is no instant", feature: "at", json: `"2024-01-02T03:04:05"`, csv: "2024-01-02T03:04:05", cell: untold, refused: anyReason},
 		{rule: "a nullable date-time", feature: "at_n", json: null, csv: "", cell: nil, want: none},
 

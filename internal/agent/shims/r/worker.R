@@ -228,7 +228,7 @@ local({
       values <- as.character(values)
       if (isTRUE(field$type %in% c("integer", "number"))) values <- as_numbers(values)
     }
-    if (inherits(values, "Date")) values <- format(values, "%Y-%m-%d")
+    if (inherits(values, "Date")) values <- four_digits(format(values, "%Y-%m-%d"))
     if (inherits(values, "POSIXt")) values <- time_text(as.POSIXct(values))
     if (is.list(values)) {
       cells <- vapply(values, function(v) {
@@ -258,11 +258,19 @@ local({
     if (any(is.na(numbers) & !is.na(text))) text else numbers
   }
 
+  # Dates with their years in four digits, which R writes without zeros before them.
+  four_digits <- function(text) {
+    year <- regexpr("-", text, fixed = TRUE) - 1L
+    short <- !is.na(text) & year < 4L
+    text[short] <- paste0(strrep("0", 4L - year[short]), text[short])
+    text
+  }
+
   # Instants to the nearest microsecond: %OS6 cuts off, and seconds are doubles.
   time_text <- function(times) {
     micros <- round(as.numeric(times) * 1e6)
     seconds <- floor(micros / 1e6)
-    text <- paste0(format(as.POSIXct(seconds, origin = "1970-01-01", tz = "UTC"), "%Y-%m-%dT%H:%M:%S"),
+    text <- paste0(four_digits(format(as.POSIXct(seconds, origin = "1970-01-01", tz = "UTC"), "%Y-%m-%dT%H:%M:%S")),
       sprintf(".%06.0fZ", micros - seconds * 1e6))
     text[is.na(times)] <- NA_character_
     text

@@ -8,7 +8,7 @@ value <- function(v) {
   }
   text <- if (is.factor(v)) as.character(v)
   else if (is.logical(v)) tolower(as.character(v))
-  else if (inherits(v, "Date")) format(v, "%Y-%m-%d")
+  else if (inherits(v, "Date")) gsub(" ", "0", sprintf("%10s", format(v, "%Y-%m-%d")))
   else if (inherits(v, "POSIXct")) sprintf("%.0f", as.numeric(v) * 1e6)
   else if (is.numeric(v)) sprintf("%.17g", v)
   else v
