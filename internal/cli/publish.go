@@ -114,7 +114,7 @@ func (o *publishOptions) runAll(ctx context.Context, folders []string) error {
 		}
 		results = append(results, publication{Folder: folder, PublishResult: &result})
 		if o.output == "table" {
-			fmt.Fprintln(o.Out, publishedText(result))
+			fmt.Fprintln(o.Out, publishedText(result)+o.whoAnswers(ctx, result.Model, result.Percent))
 		}
 		return nil
 	})
@@ -224,6 +224,23 @@ func (o *publishOptions) images(ctx context.Context, api *client.Client) (*pipel
 		Builder: builder, Afresh: o.buildkit.afresh, Repository: repository, Platform: server.Platform, Bases: bases, Insecure: o.insecure,
 		Cache: filepath.Join(cacheDir(), "modelmanager", "images"), Environments: environments(),
 	}, nil
+}
+
+// whoAnswers says who does while a version that was given traffic gets ready;
+// "" if it takes what it was given.
+func (g *global) whoAnswers(ctx context.Context, model string, percent int) string {
+	if percent == 0 {
+		return ""
+	}
+	api, err := g.client()
+	if err != nil {
+		return ""
+	}
+	info, err := api.Model(ctx, model)
+	if err != nil || info.Traffic.Pending == nil {
+		return ""
+	}
+	return ": " + printable(info.Traffic.Pending.Reason)
 }
 
 func publishedText(result modelmanager.PublishResult) string {

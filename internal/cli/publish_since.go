@@ -96,9 +96,10 @@ func (o *publishOptions) runSince(ctx context.Context, folders []string) error {
 	}
 	outcomes, err := publisher.Execute(ctx, plan, func(outcome pipeline.Outcome) {
 		if o.output == "table" && !outcome.Held {
+			answers := o.whoAnswers(ctx, outcome.Model, percentOf(outcome))
 			mu.Lock()
 			defer mu.Unlock()
-			fmt.Fprintln(o.Out, outcomeText(outcome))
+			fmt.Fprintln(o.Out, outcomeText(outcome)+answers)
 			if outcome.Err != nil {
 				PrintError(o.Err, outcome.Err)
 			}
@@ -263,13 +264,22 @@ func outcomeText(outcome pipeline.Outcome) string {
 	return text + " " + sharesText(outcome)
 }
 
-func sharesText(outcome pipeline.Outcome) string {
-	if outcome.Traffic != nil {
-		for _, share := range outcome.Traffic.Versions {
-			if share.Version == outcome.Version && share.Percent > 0 {
-				return fmt.Sprintf("takes %d%% of the traffic", share.Percent)
-			}
+// percentOf is the share of the traffic that a version was given.
+func percentOf(outcome pipeline.Outcome) int {
+	if outcome.Traffic == nil {
+		return 0
+	}
+	for _, share := range outcome.Traffic.Versions {
+		if share.Version == outcome.Version {
+			return share.Percent
 		}
+	}
+	return 0
+}
+
+func sharesText(outcome pipeline.Outcome) string {
+	if percent := percentOf(outcome); percent > 0 {
+		return fmt.Sprintf("takes %d%% of the traffic", percent)
 	}
 	return fmt.Sprintf("takes no traffic yet; mm models promote %s %d gives it all", outcome.Model, outcome.Version)
 }
