@@ -33,6 +33,7 @@ type checkPage struct {
 	Gone     bool             // the file isn't there any more
 	Doubtful bool             // the file may be read wrongly
 	Recalled bool             // columns were matched as last time
+	Reread   bool             // cells are read as last time
 	Formats  []choice         // of the result
 	Never    bool             // stop for rejected rows
 	Limit    string
@@ -137,7 +138,7 @@ func (v *visit) checkPage(request modelmanager.JobRequest, look checked) (*check
 			page.Verdict.Text = "This isn't possible."
 		}
 	}
-	page.describe(request, check, parsed, err == nil)
+	page.describe(page.Request, check, parsed, err == nil)
 	if err == nil && !check.Complete {
 		whole := page.Request
 		if page.NoLimit != "" {
@@ -148,8 +149,8 @@ func (v *visit) checkPage(request modelmanager.JobRequest, look checked) (*check
 	return page, model.Name, nil
 }
 
-// check asks the API, with the columns that were matched by hand before if
-// these are the same headers.
+// check asks the API, with what was said before of a file with the same headers:
+// which columns are what, and what cells mean.
 func (v *visit) check(request modelmanager.JobRequest, page *checkPage) (modelmanager.JobCheck, error) {
 	model := v.r.PathValue("model")
 	check, err := v.api().CheckJob(v.ctx(), model, request)
@@ -161,16 +162,26 @@ func (v *visit) check(request modelmanager.JobRequest, page *checkPage) (modelma
 	if err != nil || len(request.Input.Columns) > 0 || v.query("matched") != "" {
 		return check, err
 	}
-	recalled := v.recall(check.Headers)
-	if len(recalled) == 0 || fits(recalled, check.Mapping) {
+	last := v.recall(check.Headers)
+	values := parametersOf(request)
+	reread := false
+	for name, value := range last.cells {
+		if values.Get(name) == "" && dialectValue(check.Input, name) != value {
+			values.Set(name, value)
+			reread = true
+		}
+	}
+	recalled := !fits(last.columns, check.Mapping)
+	if !recalled && !reread {
 		return check, err
 	}
-	request.Input.Columns = recalled
+	request.Input = requestOf(values).Input
+	request.Input.Columns = last.columns
 	again, err := v.api().CheckJob(v.ctx(), model, request)
 	if err != nil {
 		return check, nil // of another version of the model, maybe: the file says more
 	}
-	page.Request.Input.Columns, page.Recalled = recalled, true
+	page.Request.Input, page.Recalled, page.Reread = request.Input, recalled, reread
 	return again, nil
 }
 

@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// How somebody matched the columns of a file is remembered in their own
-// browser, in a sealed cookie that only the pages of this model's files get:
-// the next file with the same headers, in whatever order, is matched alike.
-// Nothing has to be kept, or cleaned up, on the server.
+// How somebody matched the columns of a file, and said what its cells mean, is
+// remembered in their own browser, in a sealed cookie that only the pages of this
+// model's files get: the next file with the same headers, in whatever order, is
+// matched and read alike. Nothing has to be kept, or cleaned up, on the server.
 const (
 	columnsCookie  = "mm_columns"
 	columnsLast    = 180 * 24 * 60 * 60 // seconds
@@ -24,10 +24,17 @@ const (
 	headersDivider = "\x00"
 )
 
-// remembered is how the columns under some headers were matched.
+// remembered is how the columns under some headers were matched and read.
 type remembered struct {
-	Headers string         `json:"h"` // a hash of them
-	Columns map[string]int `json:"c"` // feature → header, by its place among the sorted ones; −1: none
+	Headers string            `json:"h"`           // a hash of them
+	Columns map[string]int    `json:"c"`           // feature → header, by its place among the sorted ones; −1: none
+	Cells   map[string]string `json:"d,omitempty"` // of ofCells, what was said
+}
+
+// lastTime is what somebody said of a file with these headers.
+type lastTime struct {
+	columns map[string]string // feature → header, "" none: what was matched by hand
+	cells   map[string]string // of ofCells
 }
 
 // sortedHeaders are headers whatever their order in a file.
@@ -57,8 +64,8 @@ func (v *visit) memory() []remembered {
 	return all
 }
 
-// recall returns what was matched by hand for these headers before; nil if nothing was.
-func (v *visit) recall(headers []string) map[string]string {
+// recall returns what was said of these headers before.
+func (v *visit) recall(headers []string) lastTime {
 	headers = sortedHeaders(headers)
 	hash := hashOf(headers)
 	for _, one := range v.memory() {
@@ -74,21 +81,22 @@ func (v *visit) recall(headers []string) map[string]string {
 				columns[feature] = headers[column]
 			}
 		}
-		return columns
+		return lastTime{columns, one.Cells}
 	}
-	return nil
+	return lastTime{}
 }
 
-// remember keeps how columns were matched, the latest first; none forgets it.
+// remember keeps what was said of headers, the latest first; nothing forgets it.
 // It makes room by forgetting the oldest, and fails if there are too many
 // columns even so.
-func (v *visit) remember(headers []string, columns map[string]string) bool {
+func (v *visit) remember(headers []string, said lastTime) bool {
 	headers = sortedHeaders(headers)
 	hash := hashOf(headers)
 	all := slices.DeleteFunc(v.memory(), func(one remembered) bool { return one.Headers == hash })
-	if len(columns) > 0 {
-		latest := remembered{Headers: hash, Columns: map[string]int{}}
-		for feature, header := range columns {
+	nothing := len(said.columns)+len(said.cells) == 0
+	if !nothing {
+		latest := remembered{Headers: hash, Columns: map[string]int{}, Cells: said.cells}
+		for feature, header := range said.columns {
 			latest.Columns[feature] = slices.Index(headers, header)
 		}
 		all = append([]remembered{latest}, all...)
@@ -105,7 +113,7 @@ func (v *visit) remember(headers []string, columns map[string]string) bool {
 			Name: columnsCookie, Value: text, Path: batchPath(v.r.PathValue("model")), MaxAge: columnsLast,
 			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: v.https(),
 		})
-		return len(columns) == 0 || len(all) > 0
+		return nothing || len(all) > 0
 	}
 }
 

@@ -88,14 +88,19 @@ func (v *visit) batchRun() error {
 	if err != nil {
 		return v.batchCheck(c.request, err)
 	}
-	byHand := map[string]string{}
+	said := lastTime{columns: map[string]string{}, cells: map[string]string{}}
 	for feature, header := range c.request.Input.Columns {
 		if feature != header {
-			byHand[feature] = header
+			said.columns[feature] = header
+		}
+	}
+	for _, name := range ofCells {
+		if value := dialectValue(c.request.Input, name); value != "" {
+			said.cells[name] = value
 		}
 	}
 	note := ""
-	if headers := form["header"]; len(headers) > 0 && !v.remember(headers, byHand) {
+	if headers := form["header"]; len(headers) > 0 && !v.remember(headers, said) {
 		note = "Which column is what can’t be remembered for the next file: you have matched more columns by hand than a browser’s cookie holds."
 	}
 	return v.redirect(pathOf("jobs", job.ID), note)

@@ -106,6 +106,43 @@ func sheetRows(t testing.TB, data []byte) [][]string {
 	return rows
 }
 
+// TestCellsAreReadAsLastTime: what a cell means is said once for files with the
+// same headers, and can be said otherwise, or taken back.
+func TestCellsAreReadAsLastTime(t *testing.T) {
+	w := newJobsWorld(t)
+	const text = "x;side;note\n1,5;left;a\n-;left;b\n"
+	predict := func(page string) {
+		t.Helper()
+		if status, page := w.submit("/models/doubler/batch/run", checkForm(t, page)); status != http.StatusOK || !strings.HasPrefix(w.at.Path, "/jobs/") {
+			t.Fatalf("%d %s %s", status, w.at, mainOf(page))
+		}
+	}
+	_, page := w.upload("a.csv", []byte(text))
+	form := checkForm(t, page)
+	form.Set("null", "-")
+	form.Set("decimal", ",")
+	_, page = w.submit("/models/doubler/batch/check", form)
+	has(t, page, "empty: -")
+	predict(page)
+
+	_, page = w.upload("b.csv", []byte("note;x;side\na;2,5;left\nb;-;left\n"))
+	has(t, page, "empty: -, as you said the last time")
+	form = checkForm(t, page)
+	form.Set("null", "?")
+	_, page = w.submit("/models/doubler/batch/check", form)
+	has(t, page, "empty: ?")
+	if strings.Contains(page, "last time") {
+		t.Error("what was said otherwise is taken for what was said the last time")
+	}
+	predict(page)
+	_, page = w.upload("c.csv", []byte(text))
+	has(t, page, "empty: ?, as you said the last time")
+	_, page = w.upload("d.csv", []byte("x;side;more\n1,5;left;a\n"))
+	if strings.Contains(page, "last time") {
+		t.Error("other headers are read as the ones before")
+	}
+}
+
 func TestADialectIsCorrected(t *testing.T) {
 	w := newJobsWorld(t)
 	_, page := w.upload("a.csv", []byte("x;side;note\n1,5;left;a\n2,5;right;NA\nNA;left;b\n"))

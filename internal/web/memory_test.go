@@ -29,14 +29,14 @@ func TestColumnsAreRememberedInAnyOrder(t *testing.T) {
 	web := newWeb(t, hostileAPI(t))
 	v, w := visitWith(t, web, nil)
 	matched := map[string]string{"x": "Größe", "n": "n°", "kind": ""}
-	if !v.remember([]string{"id", "Größe", "n°", "id"}, matched) {
+	if !v.remember([]string{"id", "Größe", "n°", "id"}, lastTime{columns: matched}) {
 		t.Fatal("it isn't remembered")
 	}
 	v, _ = visitWith(t, web, w.Result().Cookies())
-	if diff := cmp.Diff(matched, v.recall([]string{"n°", "id", "id", "Größe"})); diff != "" {
+	if diff := cmp.Diff(matched, v.recall([]string{"n°", "id", "id", "Größe"}).columns); diff != "" {
 		t.Error(diff)
 	}
-	if got := v.recall([]string{"n°", "id", "Größe"}); got != nil {
+	if got := v.recall([]string{"n°", "id", "Größe"}); got.columns != nil {
 		t.Errorf("other headers: %v", got)
 	}
 }
@@ -55,15 +55,16 @@ func TestAWideFileIsRemembered(t *testing.T) {
 	}
 	headers, matched := wide(250, func(i int) string { return fmt.Sprintf("measurement_of_the_mean_%d", i) })
 	v, w := visitWith(t, web, nil)
-	if !v.remember(headers, matched) {
+	if !v.remember(headers, lastTime{columns: matched}) {
 		t.Fatal("250 columns aren't remembered")
 	}
 	v, _ = visitWith(t, web, w.Result().Cookies())
-	if diff := cmp.Diff(matched, v.recall(headers)); diff != "" {
+	if diff := cmp.Diff(matched, v.recall(headers).columns); diff != "" {
 		t.Error(diff)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	if v.remember(wide(2000, func(int) string { return fmt.Sprintf("%x", random.Uint64()) })) {
+	headers, matched = wide(2000, func(int) string { return fmt.Sprintf("%x", random.Uint64()) })
+	if v.remember(headers, lastTime{columns: matched}) {
 		t.Error("2,000 columns are said to be remembered")
 	}
 }
