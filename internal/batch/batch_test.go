@@ -280,6 +280,54 @@ func TestRetryRejected(t *testing.T) {
 	wantCode(t, err, modelmanager.CodeConflict)
 }
 
+// A job that is planned, and has no place to run yet, is as queued as before.
+func TestAJobWithoutAPlaceIsQueued(t *testing.T) {
+	w := newWorld(t, nil)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.platform.predictor = func() worker.Predictor {
+		return &doubler{before: func(context.Context, recordBatch) error {
+			once.Do(func() { close(asked) })
+			<-answer
+			return nil
+		}}
+	}
+	w.platform.full = make(chan struct{})
+	job := w.submit(w.request(w.file("a.csv", csv(10, nil))))
+	state := func() modelmanager.JobState {
+		t.Helper()
+		r, err := w.service.Get(t.Context(), job.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (r.Started != nil) != (r.State == modelmanager.JobRunning) {
+			t.Errorf("it is %s, and started at %v", r.State, r.Started)
+		}
+		for _, state := range []modelmanager.JobState{modelmanager.JobQueued, modelmanager.JobRunning} {
+			if page, err := w.service.List(t.Context(), Query{State: state, Limit: 10}); err != nil || len(page.Jobs) == 1 != (state == r.State) {
+				t.Errorf("it is %s, and of the %s ones there are %d (%v)", r.State, state, len(page.Jobs), err)
+			}
+		}
+		return r.State
+	}
+	w.until(func() bool {
+		r, err := w.service.Get(t.Context(), job.ID)
+		return err == nil && r.Shards.Total > 0
+	})
+	if got := state(); got != modelmanager.JobQueued {
+		t.Errorf("without a place it is %s", got)
+	}
+	close(w.platform.full)
+	<-asked
+	if got := state(); got != modelmanager.JobRunning {
+		t.Errorf("while its model is asked it is %s", got)
+	}
+	close(answer)
+	if job = w.wait(job.ID); job.State != modelmanager.JobSucceeded {
+		t.Errorf("%+v", job)
+	}
+}
+
 func TestDependentRows(t *testing.T) {
 	w := newWorld(t, func(s *spec.Spec) { s.Rows = spec.Dependent })
 	var mu sync.Mutex

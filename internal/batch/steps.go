@@ -11,6 +11,7 @@ type steps map[platform.Step]*stepTasks
 
 // stepTasks are a step's tasks, but for those that are over and went well.
 type stepTasks struct {
+	begun   bool // a task has run
 	running map[int]bool
 	waiting map[int]string // why
 	failed  map[int]platform.JobEvent
@@ -31,6 +32,7 @@ func (s steps) observe(event platform.JobEvent) {
 	delete(step.running, event.Index)
 	delete(step.waiting, event.Index)
 	delete(step.failed, event.Index)
+	step.begun = step.begun || event.State != platform.TaskWaiting
 	switch event.State {
 	case platform.TaskRunning:
 		step.running[event.Index] = true
@@ -50,6 +52,9 @@ func (s steps) busy() bool {
 	}
 	return false
 }
+
+// begun tells whether a task of a step has run.
+func (s steps) begun(step platform.Step) bool { return s[step] != nil && s[step].begun }
 
 // waits says why nothing runs: what the first of the tasks that wait waits for.
 func (s steps) waits() string {

@@ -191,12 +191,24 @@ func (t *tracker) job(now time.Time) modelmanager.Job {
 		return job
 	}
 	total := t.tally.total(true)
-	job.State, job.Rows, job.Input = modelmanager.JobRunning, total.rows, t.plan.Input
-	job.Started = &t.plan.Started
+	job.Rows, job.Input = total.rows, t.plan.Input
+	if t.begun(now) {
+		job.State, job.Started = modelmanager.JobRunning, &t.plan.Started
+	}
 	job.CPUSeconds = total.cpu
 	job.Rows.Total = t.rows.total
 	job.Shards = modelmanager.JobShards{Total: len(t.plan.Shards), Done: len(t.tally.done)}
 	return job
+}
+
+// begun tells whether any of the job's shards has, as far as this server knows:
+// until one has a place to run, the job is as queued as before it was planned.
+// The caller holds the lock.
+func (t *tracker) begun(now time.Time) bool {
+	if len(t.tally.done)+len(t.tally.live) > 0 || t.steps.begun(platform.StepShards) {
+		return true
+	}
+	return !t.driven && t.waitsFor(now) == ""
 }
 
 // overLimit tells whether the job has more rejected rows than it may. A
