@@ -87,14 +87,8 @@ func (b *bar) Close() error { return b.bar.Finish() }
 
 // uploading is a server that shows how far an upload has come.
 type uploading struct {
-	publishes
+	pipeline.LiveDestination
 	err io.Writer
-}
-
-// publishes is what a server does for mm publish.
-type publishes interface {
-	pipeline.Destination
-	pipeline.JobServer
 }
 
 // Upload implements pipeline.Target. How long an archive gets is known when it
@@ -102,5 +96,5 @@ type publishes interface {
 func (u uploading) Upload(ctx context.Context, name string, data io.Reader) (modelmanager.Upload, error) {
 	bar := newByteBar(u.err, -1, "uploading "+name)
 	defer bar.end()
-	return u.publishes.Upload(ctx, name, io.TeeReader(data, bar))
+	return u.LiveDestination.Upload(ctx, name, io.TeeReader(data, bar))
 }

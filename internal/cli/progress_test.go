@@ -57,7 +57,7 @@ func terminal(t *testing.T) (file *os.File, seen func() string) {
 
 // target takes uploads, and no publications.
 type target struct {
-	publishes // what it isn't asked for
+	pipeline.LiveDestination // what it isn't asked for
 
 	got bytes.Buffer
 }

@@ -11,10 +11,16 @@ import (
 	"modelmanager.dev/internal/dataset"
 )
 
+// LiveDestination takes publications, and can be asked what became of them.
+type LiveDestination interface {
+	Destination
+	LiveServer
+}
+
 // PublishTried is Publish, and then rolls the version out unless it is held. A
 // model that runs in an image of its own, which can't be run here, is tried in
 // its place first: a version whose examples go wrong takes no traffic.
-func PublishTried(ctx context.Context, p *Prepared, server Destination, publication Publication) (modelmanager.PublishResult, error) {
+func PublishTried(ctx context.Context, p *Prepared, server LiveDestination, publication Publication) (modelmanager.PublishResult, error) {
 	if !p.Spec.NeedsImage() {
 		return Publish(ctx, p, server, publication)
 	}
@@ -25,7 +31,7 @@ func PublishTried(ctx context.Context, p *Prepared, server Destination, publicat
 		return result, err
 	}
 	say := func(text string) { publication.Options.say("%s", text) }
-	if err := (inPlace{server, p.Spec, result.Version}).try(ctx, say); err != nil || hold {
+	if err := (inPlace{server, p.Spec, result.Version}).try(ctx, server, say); err != nil || hold {
 		return result, err
 	}
 	if _, err := server.RollOut(ctx, result.Model, result.Version, modelmanager.RolloutRequest{Reason: publication.Reason}); err != nil {
@@ -41,12 +47,16 @@ func (r *planRun) tryInPlace(ctx context.Context, outcome *Outcome) error {
 	if err != nil || !folder.Spec.NeedsImage() {
 		return err
 	}
-	return inPlace{r.Server, folder.Spec, outcome.Version}.try(ctx, func(text string) { r.say(outcome.Model, text) })
+	server, answers := r.Server.(LiveServer)
+	if !answers {
+		return nil // a server that publishes by itself runs no images
+	}
+	return inPlace{r.Server, folder.Spec, outcome.Version}.try(ctx, server, func(text string) { r.say(outcome.Model, text) })
 }
 
 // try runs the version's examples as validation does: together, alone and
 // reversed; of one that serves batch only, together in a job.
-func (p inPlace) try(ctx context.Context, say func(string)) error {
+func (p inPlace) try(ctx context.Context, server LiveServer, say func(string)) error {
 	features, err := dataset.Compile(p.spec.Features)
 	if err != nil {
 		return err
@@ -56,10 +66,6 @@ func (p inPlace) try(ctx context.Context, say func(string)) error {
 		return err
 	}
 	defer request.Record.Release()
-	server, answers := p.server.(LiveServer)
-	if !answers {
-		return nil // its first call or job tells
-	}
 	say(fmt.Sprintf("running the examples of version %d in its place: %d", p.version, len(p.spec.Examples)))
 	if err := p.await(ctx, say, func() error { return nil }); err != nil {
 		return err

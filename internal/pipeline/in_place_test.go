@@ -108,8 +108,9 @@ examples:
 				if strings.HasSuffix(name, "a row a call") {
 					most = 1
 				}
-				version.server = &placed{most: most, asleep: 2, answer: answering(c.answer)}
-				err := version.try(t.Context(), func(text string) { t.Log(text) })
+				server := &placed{most: most, asleep: 2, answer: answering(c.answer)}
+				version.server = server
+				err := version.try(t.Context(), server, func(text string) { t.Log(text) })
 				if modelmanager.CodeOf(err) != c.code {
 					t.Fatalf("%v, want the code %q", err, c.code)
 				}
