@@ -41,10 +41,9 @@ type run struct {
 	stop     chan struct{} // closed when the server asks to commit what there is
 	stopOnce sync.Once     // closes stop
 	proven   atomic.Bool   // the model has answered rows of the job
-	lastRow  int64         // read so far
-	cut      bool          // reading ended there, before the slice's end
-	left     bool          // a search was stopped, and its rows and those after them left undone
-	kept     int64         // of left: the last row that was done
+	lastRow  int64         // read so far; once all ends, the last that was done
+	cut      bool          // it ended there, before the slice's end
+	left     bool          // rows that were read after that are left undone
 	saver    *saver
 }
 
@@ -241,9 +240,6 @@ func (r *run) commit(ctx context.Context) error {
 	}
 	if commit.Stopped {
 		commit.LastRow = r.lastRow
-	}
-	if r.left {
-		commit.Stopped, commit.LastRow = true, r.kept
 	}
 	var verdict Verdict
 	return r.call(ctx, "commit", commit, &verdict)

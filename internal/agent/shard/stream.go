@@ -86,6 +86,7 @@ func (r *run) stopped() bool {
 // is stopped while it looks for them, it leaves them and all that follow undone.
 func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, results chan<- answered) error {
 	var search *worker.Search
+	done := int64(0) // the last row
 	for batch := range batches {
 		result := answered{batch: batch}
 		if batch.Record.NumRows() > 0 {
@@ -105,10 +106,10 @@ func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, result
 			before := search.Progress().Guilty
 			answer, err := search.Predict(ctx, batch.Record)
 			if errors.Is(err, worker.ErrStopped) {
-				r.left = true
 				r.counts.judge(worker.Progress{Passed: search.Progress().Passed, Guilty: before})
 				for range batches { // the reader ends, too
 				}
+				r.cut, r.left, r.lastRow = true, true, done
 				return ctx.Err()
 			}
 			if err != nil {
@@ -119,7 +120,7 @@ func (r *run) predict(ctx context.Context, batches <-chan *dataset.Batch, result
 		if err := send(ctx, results, result); err != nil {
 			return err
 		}
-		r.kept = batch.FirstRow + int64(batch.Rows) - 1
+		done = batch.FirstRow + int64(batch.Rows) - 1
 	}
 	return ctx.Err()
 }
