@@ -23,6 +23,7 @@ import (
 
 	"modelmanager.dev"
 	"modelmanager.dev/internal/pause"
+	"modelmanager.dev/internal/proc"
 )
 
 // many is how many rows the long file has. Ten million take some minutes:
@@ -37,14 +38,17 @@ func TestALongFile(t *testing.T) {
 	writeMeadows(t, path, *many)
 	started := time.Now()
 	stage := func(name string) {
-		t.Logf("%s after %s; the server had %d MiB at most", name, time.Since(started).Round(100*time.Millisecond), peak(t, a.pid)>>20)
+		t.Logf("%s after %s; the server had %d MiB at most", name, time.Since(started).Round(100*time.Millisecond), proc.HighWater(a.pid)>>20)
 	}
 	a.open("/models/" + model + "/batch")
 	a.do(chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{path}), chromedp.Click(chromedp.CSS("form[data-upload] button.primary")))
 	a.until("location.search.indexOf('upload=') > 0 && document.readyState === 'complete'")
 	a.says("main", "every one fits")
 	stage("uploaded and looked at")
-	before := peak(t, a.pid)
+	before := proc.HighWater(a.pid)
+	if before == 0 {
+		t.Fatal("how much memory the server has had isn't known")
+	}
 	a.clickText("#verdict button", "Predict this file")
 	a.until("location.pathname.indexOf('/jobs/') === 0")
 
@@ -65,7 +69,7 @@ func TestALongFile(t *testing.T) {
 	stage("predicted")
 	a.checkMeadows(*many)
 	stage("downloaded")
-	if after := peak(t, a.pid); after > before+256<<20 {
+	if after := proc.HighWater(a.pid); after > before+256<<20 {
 		t.Errorf("the server took %d MiB more for the job", (after-before)>>20)
 	}
 }
@@ -118,20 +122,4 @@ func (a *analyst) checkMeadows(rows int) {
 	if row, err := result.Read(); !errors.Is(err, io.EOF) {
 		a.t.Errorf("after the last row comes %q, %v", row, err)
 	}
-}
-
-// peak is the most memory that a process ever had, in bytes.
-func peak(t *testing.T, pid int) int64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(status), "VmHWM:")
-	text, _, _ = strings.Cut(text, "kB")
-	size, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return size << 10
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"modelmanager.dev"
+	"modelmanager.dev/internal/proc"
 	"modelmanager.dev/internal/spec"
 )
 
@@ -76,7 +77,7 @@ func jobMemory(t *testing.T, name string, size int) int64 {
 			select {
 			case <-ticker.C:
 				for _, p := range s.agents() {
-					agents = max(agents, residentPeak(p.pid))
+					agents = max(agents, proc.HighWater(p.pid))
 				}
 			case <-stop:
 				return
@@ -101,7 +102,7 @@ func jobMemory(t *testing.T, name string, size int) int64 {
 	if agents == 0 {
 		t.Fatal("no agent was seen")
 	}
-	server := residentPeak(s.running.PID())
+	server := proc.HighWater(s.running.PID())
 	t.Logf("%d MiB, %d rows: the server had %d MiB, an agent %d MiB", size>>20, n, server>>20, agents>>20)
 	return server + agents
 }

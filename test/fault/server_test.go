@@ -4,7 +4,6 @@
 package fault
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -214,21 +213,4 @@ func (s *server) nothingLeft() {
 		}
 		return nil
 	})
-}
-
-// residentPeak returns the most memory that a process has had so far, in bytes.
-func residentPeak(pid int) int64 {
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		if rest, found := strings.CutPrefix(lines.Text(), "VmHWM:"); found {
-			kilobytes, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kilobytes << 10
-		}
-	}
-	return 0
 }
